@@ -1,0 +1,95 @@
+# `make site` and `make test` need Python >= 3.11 and nothing else: the rest is installed into .venv and node_modules,
+# step by step, and no step is repeated until something that it depends on has changed.
+
+PYTHON ?= python3
+WORKERS ?= 2
+
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/installed
+NODE_MODULES := node_modules/installed
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export DISABLE_MKDOCS_2_WARNING := true
+
+LIBRARY := $(wildcard labml_ws/*.py)
+TUTORIALS := $(wildcard docs/tutorials/*.py)
+NOTEBOOKS := $(TUTORIALS:.py=.ipynb)
+RUNS := $(shell find docs/runs -type f 2>/dev/null)
+# Everything a page can depend on, except what the build itself puts there.
+INPUTS := mkdocs.yml $(shell find docs labml_ws mkdocstrings_handlers -type f \
+	-not -path '*/__pycache__/*' -not -path 'docs/assets/vendor/*' -not -name '*.ipynb' -not -name '.*' 2>/dev/null | sort)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help site serve test lint format results shots clean distclean FORCE
+
+help: ## say what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+site: build/site.made ## build the annotated site into site/ (open site/index.html, no server needed)
+	@echo "site/index.html is ready: open it in a browser."
+
+serve: $(INSTALLED) $(NODE_MODULES) $(NOTEBOOKS) ## serve the site while writing; rebuilds when a page or a module changes
+	$(PY) -m mkdocs serve --watch labml_ws --watch mkdocstrings_handlers
+
+test: lint build/site.made ## prove it: style, types, unit tests, strict build, every page in a real Chromium
+	@chromium="$$($(PY) tools/chromium.py)" && \
+	CHROMIUM="$$chromium" OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+lint: $(INSTALLED) ## check style and types
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+format: $(INSTALLED) ## put imports and layout in order
+	$(PY) -m ruff check --fix-only .
+	$(PY) -m ruff format .
+
+# The recorded runs in docs/runs: `make results DATA=DIR` repeats them on a folder of the hub data set's schema.
+DATA ?=
+SEED_RUN ?=
+QUARTER_RUN ?=
+results: $(INSTALLED) ## repeat the recorded experiments (hours on a CPU; DATA=DIR reads CIFAR-10 from a folder)
+	$(PY) -m labml_ws.experiment $(SEED_RUN) $(if $(DATA),--data $(DATA))
+	$(PY) -m labml_ws.experiment $(QUARTER_RUN) $(if $(DATA),--data $(DATA))
+
+shots: build/site.made ## screenshot every page at three widths, light and dark, into build/shots/
+	@chromium="$$($(PY) tools/chromium.py)" && CHROMIUM="$$chromium" $(PY) tools/shots.py
+
+clean: ## remove the site and all that was built for it
+	rm -rf site build dist docs/assets/vendor docs/tutorials/*.ipynb .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+distclean: clean ## remove .venv and node_modules too
+	rm -rf $(VENV) node_modules
+
+# --- the steps ---------------------------------------------------------------------------------------------------
+
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "labml_ws needs Python 3.11 or newer, which '$(PYTHON)' is not: name one with 'make PYTHON=/path/to/python3'." >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || { \
+		echo "'$(PYTHON)' cannot make a virtual environment: on Debian, 'apt-get install python3-venv' mends it." >&2; exit 1; }
+	@touch $@
+
+# hatchling comes first so that the package itself is installed without an isolated (and unpinned) build environment.
+$(INSTALLED): pyproject.toml constraints.txt $(VENV)/made
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[site,train,test]'
+	@touch $@
+
+$(NODE_MODULES): package.json package-lock.json $(INSTALLED)
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(NOTEBOOKS): %.ipynb: %.py $(LIBRARY) $(RUNS) tools/notebook.py $(INSTALLED)
+	@$(PY) tools/notebook.py $<
+
+build/site.made: $(INPUTS) build/inputs $(NOTEBOOKS) $(NODE_MODULES) $(INSTALLED)
+	$(PY) -m mkdocs build --strict --quiet
+	@touch $@
+
+# The list of inputs, renewed only when it differs: a deleted page or another REPO_URL is a change too.
+build/inputs: FORCE
+	@mkdir -p build
+	@printf '%s\n' 'REPO_URL=$(REPO_URL)' 'SITE_URL=$(SITE_URL)' $(INPUTS) > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+FORCE:

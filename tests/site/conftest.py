@@ -1,0 +1,95 @@
+"""One browser, one server, and one visit to every page at every width: the tests read what the visits saw."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser
+
+from tools.browser import HEIGHT, launch, pages, serve
+
+# Read in the page, after its fonts have come. A formula or a listing inside something closed (<details>, a tab) has no
+# box and is not looked at; `checkVisibility` tells.
+FACTS = r"""
+() => {
+  const shown = selector => [...document.querySelectorAll(selector)].filter(e => e.checkVisibility());
+  const box = e => { const r = e.getBoundingClientRect(); return {left: r.left, right: r.right, top: r.top, width: r.width, height: r.height}; };
+  const text = e => e.textContent.trim().replace(/\s+/g, ' ');
+  const prose = document.querySelector('article, main, body').cloneNode(true);
+  prose.querySelectorAll('pre, code, script, style, .katex').forEach(e => e.remove());
+  return {
+    overflow: document.documentElement.scrollWidth - window.innerWidth,
+    h1: shown('h1').map(text),
+    formulas: shown('.katex').map(e => ({...box(e), mathml: e.querySelector('math') !== null, text: text(e).slice(0, 60)})),
+    listings: shown('article pre').map(e => ({...box(e), text: text(e).slice(0, 60)})),
+    words: text(prose),
+    images: shown('img').map(e => ({src: e.currentSrc || e.src, drawn: e.complete && e.naturalWidth > 0})),
+    fonts: [...document.fonts].filter(f => f.status === 'error').map(f => f.family),
+  };
+}
+"""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What a page showed and did when it was opened."""
+
+    page: str
+    facts: dict[str, Any]
+    errors: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with launch() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def address(site: Path) -> Iterator[str]:
+    with serve(site) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def page_names(site: Path) -> list[str]:
+    return pages(site)
+
+
+Visits = Callable[..., list[Visit]]
+
+
+@pytest.fixture(scope="session")
+def visits(browser: Browser, address: str, site: Path, page_names: list[str]) -> Visits:
+    """`visits(width=1440, origin="http", javascript=True)`: every page, opened once per combination."""
+
+    @cache
+    def visit_all(width: int = 1440, origin: str = "http", javascript: bool = True) -> list[Visit]:
+        context = browser.new_context(
+            viewport={"width": width, "height": HEIGHT}, java_script_enabled=javascript, reduced_motion="reduce"
+        )
+        base = address if origin == "http" else site.as_uri()
+        seen = []
+        for page in page_names:
+            tab = context.new_page()
+            errors: list[str] = []
+            requests: list[str] = []
+            failed: list[str] = []
+            tab.on("console", lambda m, to=errors: to.append(m.text) if m.type in ("error", "warning") else None)
+            tab.on("pageerror", lambda e, to=errors: to.append(str(e)))
+            tab.on("request", lambda r, to=requests: to.append(r.url))
+            tab.on("requestfailed", lambda r, to=failed: to.append(f"{r.url} {r.failure}"))
+            tab.on("response", lambda r, to=failed: to.append(f"{r.url} {r.status}") if r.status >= 400 else None)
+            tab.goto(f"{base}/{page}", wait_until="load")
+            tab.evaluate("document.fonts.ready.then(() => true)")
+            seen.append(Visit(page, tab.evaluate(FACTS), errors, requests, failed))
+            tab.close()
+        context.close()
+        return seen
+
+    return visit_all
