@@ -8,6 +8,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 NODE_MODULES := node_modules/installed
+VENDOR := docs/assets/vendor/.made
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DISABLE_MKDOCS_2_WARNING := true
 
@@ -29,7 +30,7 @@ help: ## say what there is to make
 site: build/site.made ## build the annotated site into site/ (open site/index.html, no server needed)
 	@echo "site/index.html is ready: open it in a browser."
 
-serve: $(INSTALLED) $(NODE_MODULES) $(NOTEBOOKS) ## serve the site while writing; rebuilds when a page or a module changes
+serve: $(INSTALLED) $(VENDOR) $(NOTEBOOKS) ## serve the site while writing; rebuilds when a page or a module changes
 	$(PY) -m mkdocs serve --watch labml_ws --watch mkdocstrings_handlers
 
 test: lint build/site.made ## prove it: style, types, unit tests, strict build, every page in a real Chromium
@@ -76,14 +77,19 @@ $(INSTALLED): pyproject.toml constraints.txt $(VENV)/made
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[site,train,test]'
 	@touch $@
 
-$(NODE_MODULES): package.json package-lock.json $(INSTALLED)
+$(NODE_MODULES): package.json package-lock.json $(wildcard .npmrc) $(INSTALLED)
 	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# Fonts, KaTeX's style sheet and a script, so that no page asks another host for anything.
+$(VENDOR): mkdocstrings_handlers/annotated/assets.py $(NODE_MODULES)
+	@$(PY) -m mkdocstrings_handlers.annotated.assets $(@D)
 	@touch $@
 
 $(NOTEBOOKS): %.ipynb: %.py $(LIBRARY) $(RUNS) tools/notebook.py $(INSTALLED)
 	@$(PY) tools/notebook.py $<
 
-build/site.made: $(INPUTS) build/inputs $(NOTEBOOKS) $(NODE_MODULES) $(INSTALLED)
+build/site.made: $(INPUTS) build/inputs $(NOTEBOOKS) $(VENDOR) $(INSTALLED)
 	$(PY) -m mkdocs build --strict --quiet
 	@touch $@
 

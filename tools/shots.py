@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+from playwright.sync_api import FloatRect
+
 from tools.browser import HEIGHT, WIDTHS, launch, pages, serve
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +31,7 @@ def main() -> None:
                     tall = tab.evaluate("document.documentElement.scrollHeight")
                     name = page.removesuffix(".html").replace("/", "-")
                     target = SHOTS / f"{name}-{width}-{scheme}.png"
-                    clip = {"x": 0, "y": 0, "width": width, "height": min(tall, TALLEST)}
+                    clip = FloatRect(x=0, y=0, width=width, height=min(tall, TALLEST))
                     tab.screenshot(path=target, full_page=True, clip=clip)
                     count += 1
                 context.close()
