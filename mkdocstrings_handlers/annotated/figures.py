@@ -1,0 +1,65 @@
+"""
+# Figures that follow the theme
+
+Matplotlib draws black on white. Put into the page as it is, a figure would be a bright hole in a dark one; put there twice, light and dark, it would be
+twice as heavy. So its SVG becomes part of the page, black becomes the color of the text around it, and white becomes nothing at all.
+"""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from xml.etree import ElementTree as ET
+
+SVG = "{http://www.w3.org/2000/svg}"
+XLINK = "{http://www.w3.org/1999/xlink}"
+BLACK = re.compile(r"(?<![\w#-])(#000000|#000|black)(?![\w-])", re.IGNORECASE)
+WHITE = re.compile(r"fill:\s*(#ffffff|#fff|white)(?![\w-])", re.IGNORECASE)
+
+
+def inline_svg(svg: str, alt: str, prefix: str) -> str:
+    """
+    Ids are renamed in order of appearance. Matplotlib's are unique within one figure only, and random unless one takes care; a page may hold ten figures
+    and must come out the same, byte by byte, each time it's built.
+    """
+    root = ET.fromstring(svg)
+    ids: dict[str, str] = {}
+    for element in root.iter():
+        if old := element.get("id"):
+            ids[old] = f"{prefix}-{len(ids)}"
+
+    used = {ref for element in root.iter() for value in element.attrib.values() for ref in _references(value)}
+    for element in root.iter():
+        element.tag = element.tag.removeprefix(SVG) if isinstance(element.tag, str) else element.tag
+        for name, value in list(element.attrib.items()):
+            del element.attrib[name]
+            if name == "id" and value not in used:
+                continue
+            element.set(name.removeprefix(XLINK), _renamed(_colored(value), ids) if name != "id" else ids[value])
+    for metadata in root.findall("metadata"):
+        root.remove(metadata)
+
+    # The view box keeps the proportions; the width is the column's, up to the size it was drawn for.
+    width = root.get("width", "")
+    for name in ("width", "height", "version"):
+        root.attrib.pop(name, None)
+    root.attrib.update({"role": "img", "aria-label": alt, "fill": "currentColor", "style": f"max-width:{width}"})
+    return ET.tostring(root, encoding="unicode", short_empty_elements=True)
+
+
+def inline_png(data: str, alt: str) -> str:
+    return f'<img src="data:image/png;base64,{"".join(data.split())}" alt="{escape(alt)}">'
+
+
+def _references(value: str) -> list[str]:
+    return re.findall(r"url\(#([^)]+)\)", value) + ([value[1:]] if value.startswith("#") else [])
+
+
+def _renamed(value: str, ids: dict[str, str]) -> str:
+    if value.startswith("#") and value[1:] in ids:
+        return f"#{ids[value[1:]]}"
+    return re.sub(r"url\(#([^)]+)\)", lambda m: f"url(#{ids.get(m[1], m[1])})", value)
+
+
+def _colored(value: str) -> str:
+    return BLACK.sub("currentColor", WHITE.sub("fill: none", value))

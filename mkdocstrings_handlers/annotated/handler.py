@@ -1,0 +1,192 @@
+"""
+# From sections to a page
+
+mkdocstrings asks a handler for two things: *collect* what an identifier names, and *render* it. Everything else that a page needs (Markdown inside Markdown,
+headings in the table of contents, cross-references, an inventory for other sites) it already has, for MkDocs and for Zensical alike. That's why this is a
+handler and not a program of its own.
+
+In a page, one line is enough:
+
+```markdown
+::: labml_ws.layers
+    handler: annotated
+```
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+from markupsafe import Markup
+from mkdocs.exceptions import PluginError
+from mkdocstrings import BaseHandler, CollectionError
+from pygments import highlight
+from pygments.formatters.html import HtmlFormatter
+from pygments.lexers.python import PythonLexer
+
+from .figures import inline_png, inline_svg
+from .math import MathExtension, Origin
+from .names import Names
+from .notebooks import NotebookError, read_notebook
+from .sections import Output, Section, read_module
+
+HEADING = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t]*$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Options:
+    """`heading_level` is where a module's own `# Title` goes: 1, unless the page already has a title."""
+
+    heading_level: int = 1
+    outline: bool = True
+
+
+@dataclass(frozen=True)
+class Document:
+    """What was collected: the sections of a file, and its code, highlighted once so that brackets and strings keep their state from line to line."""
+
+    name: str
+    path: str
+    sections: list[Section]
+    highlighted: list[str]
+    names: Names | None = None
+
+
+class AnnotatedHandler(BaseHandler):
+    name: ClassVar[str] = "annotated"
+    domain: ClassVar[str] = "py"
+    enable_inventory: ClassVar[bool] = True
+    fallback_theme: ClassVar[str] = "material"
+
+    def __init__(self, root: Path, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.root = root
+
+    def get_options(self, local_options: Mapping[str, Any]) -> Options:
+        known = [field.name for field in fields(Options)]
+        if unknown := sorted(set(local_options) - set(known)):
+            raise PluginError(f"The annotated handler has no option {', '.join(unknown)}; it has {', '.join(known)}.")
+        return Options(**local_options)
+
+    # ## Collect
+
+    def collect(self, identifier: str, options: Options) -> Document:
+        """
+        The module is found on disk and read, not imported. A page doesn't need PyTorch to start, and a module with a mistake in it can still be shown.
+        """
+        if identifier.endswith(".ipynb"):
+            return self._notebook(identifier)
+        stem = self.root / identifier.replace(".", "/")
+        path = next((p for p in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py") if p.is_file()), None)
+        if path is None:
+            raise CollectionError(f"{identifier}: there is no such module below {self.root}. Name a module as one imports it, or a notebook by its path.")
+        place = path.relative_to(self.root).as_posix()
+        source = path.read_text(encoding="utf-8")
+        try:
+            sections = read_module(source)
+        except SyntaxError as error:
+            raise CollectionError(f"{place}:{error.lineno}: this isn't Python: {error.msg}.") from error
+        return Document(identifier, place, sections, _highlight(source), Names(source))
+
+    def _notebook(self, identifier: str) -> Document:
+        path = self.root / identifier
+        if not path.is_file():
+            raise CollectionError(f"{identifier}: there is no such notebook. `make site` makes it from the script of the same name; run that first.")
+        try:
+            return Document(path.stem, identifier, read_notebook(path), [])
+        except NotebookError as error:
+            raise CollectionError(str(error).replace(str(path), identifier)) from error
+
+    # ## Render
+
+    def render(self, data: Document, options: Options, *, locale: str | None = None) -> str:
+        rows = [self._row(section, data, options) for section in data.sections]
+        outline = [row for row in rows if row["label"] and row["kind"] != "module"] if options.outline else []
+        return self.env.get_template("document.html.jinja").render(document=data, rows=rows, outline=outline)
+
+    def _row(self, section: Section, document: Document, options: Options) -> dict[str, Any]:
+        """
+        A section as the template wants it.
+
+        A heading that opens the prose carries the section's anchor, so that there is one name for the thing, in the address bar as in the table of contents.
+        A class or function whose docstring has no heading is entered in the table of contents under its own name, and nothing is added to the page.
+        """
+        anchor = self._anchor(section, document)
+        heading = HEADING.match(section.prose)
+        role = section.kind if section.kind in {"module", "class", "function"} else ""
+        text = section.prose
+        label = ""
+        if heading:
+            attributes = f"#{anchor}" + (f" data-role={role}" if role else "")
+            text = f"{heading[0]} {{ {attributes} }}{text[heading.end() :]}"
+            label = re.sub(r"[`*]|\$[^$]*\$", "", heading[2]).strip()
+        elif role:
+            label = section.name.rpartition(".")[2] or document.name
+            level = min(6, options.heading_level + (section.name.count(".") + 1 if section.name else 0))
+            self.do_heading(Markup.escape(label), level, role=role, hidden=True, id=anchor)
+        return {
+            "anchor": anchor,
+            "own_anchor": "" if heading else anchor,
+            "kind": section.kind,
+            "scope": section.name.partition(".")[0],
+            "label": label,
+            "depth": section.name.count("."),
+            "name": section.name if role else "",
+            "first_line": section.first_line,
+            "prose": self._prose(text, section, document, options),
+            "folded": self._lines(section, document, 0, section.folded),
+            "code": self._lines(section, document, section.folded, None),
+            "outputs": [self._output(o, f"{anchor}-{n}") for n, o in enumerate(section.outputs, 1)],
+            "wide": any(o.wide for o in section.outputs),
+        }
+
+    def _anchor(self, section: Section, document: Document) -> str:
+        if section.kind == "module":
+            return document.name
+        return f"{document.name}.{section.anchor}" if section.kind in {"class", "function"} else section.anchor
+
+    def _prose(self, text: str, section: Section, document: Document, options: Options) -> Markup:
+        known = document.names.visible(section.name, section.kind) if document.names else None
+        origin = Origin(document.path, section.prose, section.prose_lines, section.name or document.name, known)
+        extension = next((e for e in self.md.registeredExtensions if isinstance(e, MathExtension)), None)
+        if extension:
+            extension.origin = origin
+        try:
+            return self.do_convert_markdown(text, options.heading_level - 1)
+        finally:
+            if extension:
+                extension.origin = None
+
+    def _lines(self, section: Section, document: Document, start: int, stop: int | None) -> list[tuple[int, Markup]]:
+        """Numbered lines of highlighted code. A blank line keeps its place and loses its number: there is nothing there to point at."""
+        if not section.code_lines:
+            return [(0, Markup(line)) for line in _highlight(section.code)] if section.code and not start and stop is None else []
+        lines = [(n, document.highlighted[n - 1]) for n in section.code_lines[start:stop]]
+        while lines and not lines[0][1].strip():
+            lines.pop(0)
+        return [(n if line.strip() else 0, Markup(line)) for n, line in lines]
+
+    def _output(self, output: Output, prefix: str) -> dict[str, Any]:
+        if output.mime == "image/svg+xml":
+            return {"kind": "figure", "html": Markup(inline_svg(output.data, output.alt, prefix))}
+        if output.mime == "image/png":
+            return {"kind": "figure", "html": Markup(inline_png(output.data, output.alt))}
+        if output.mime == "text/html":
+            return {"kind": "html", "html": Markup(output.data)}
+        return {"kind": "text", "html": Markup.escape(output.data.strip("\n"))}
+
+
+def _highlight(source: str) -> list[str]:
+    lexer = PythonLexer(stripnl=False, ensurenl=False)
+    return highlight(source.removeprefix("\ufeff"), lexer, HtmlFormatter(nowrap=True)).removesuffix("\n").split("\n")
+
+
+def get_handler(
+    *, handler_config: MutableMapping[str, Any], tool_config: Any, **kwargs: Any
+) -> AnnotatedHandler:
+    root = Path(tool_config.config_file_path or ".").resolve().parent
+    return AnnotatedHandler(root, **kwargs)

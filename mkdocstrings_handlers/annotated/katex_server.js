@@ -1,0 +1,23 @@
+// One formula per line in (JSON: {tex, display, macros}), one answer per line out (JSON: {html} or {error, position}).
+const path = require("path");
+const katex = require(path.resolve(process.argv[2], "katex"));
+
+require("readline").createInterface({ input: process.stdin }).on("line", (line) => {
+  const { tex, display, macros } = JSON.parse(line);
+  let answer;
+  try {
+    const html = katex.renderToString(tex, {
+      displayMode: display,
+      output: "htmlAndMathml",
+      throwOnError: true,
+      macros: { ...macros },
+      // `\htmlData` is what ties a symbol to a name; everything else that reaches into the page stays shut.
+      trust: (context) => context.command === "\\htmlData",
+      strict: (code) => (code === "htmlExtension" ? "ignore" : "error"),
+    });
+    answer = { html };
+  } catch (error) {
+    answer = { error: error.message, position: error.position ?? 0 };
+  }
+  process.stdout.write(JSON.stringify(answer) + "\n");
+});

@@ -1,0 +1,88 @@
+"""
+# From notebook to sections
+
+A tutorial is a script whose cells were executed into a notebook while the site was built. What the page shows is that notebook, and the reader can download
+the same file: the two can't disagree.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .sections import Output, Section, _unique, slug
+
+# What a cell shows can come in several forms at once. A drawing beats a bitmap, and either beats a description.
+MIMES = ("image/svg+xml", "image/png", "text/html", "text/plain")
+
+
+class NotebookError(ValueError):
+    """A notebook that shouldn't be shown: which cell, what is wrong, what to do."""
+
+
+def read_notebook(path: Path) -> list[Section]:
+    """
+    ## One section per code cell
+
+    The Markdown above a cell is its prose. Two keys in a cell's metadata matter here, and jupytext writes both on the cell's first line:
+
+    * `# %% alt="Two histograms, …"`: what a figure shows, for those who can't see it. A figure without it fails the build.
+    * `# %% tags=["wide"]`: the output deserves both columns. `tags=["hide-code"]`: only the output is of interest.
+
+    Cells have no line numbers, as the notebook has no lines that a reader could look up.
+    """
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    sections: list[Section] = []
+    prose: list[str] = []
+    for number, cell in enumerate(cells, 1):
+        source = _text(cell["source"]).strip("\n")
+        if cell["cell_type"] == "markdown":
+            prose.append(source)
+        elif cell["cell_type"] == "code" and source:
+            sections.append(_section("\n\n".join(prose), cell, source, number, path))
+            prose = []
+    if prose:
+        sections.append(_section("\n\n".join(prose), {"outputs": [], "metadata": {}}, "", len(cells), path))
+    return _unique(sections)
+
+
+def _section(prose: str, cell: dict[str, Any], source: str, number: int, path: Path) -> Section:
+    if source and cell.get("execution_count") is None:
+        raise NotebookError(f"{path}: cell {number} was never executed. Run the notebook (`make site` does), then build again.")
+    tags = cell["metadata"].get("tags", [])
+    return Section(
+        prose=prose,
+        prose_lines=(),
+        code="" if "hide-code" in tags else source,
+        code_lines=(),
+        span=range(number, number + 1),
+        anchor=slug(prose or source),
+        kind="cell",
+        outputs=tuple(_outputs(cell, "wide" in tags, number, path)),
+    )
+
+
+def _outputs(cell: dict[str, Any], wide: bool, number: int, path: Path) -> list[Output]:
+    outputs: list[Output] = []
+    for output in cell["outputs"]:
+        if output["output_type"] == "error":
+            raise NotebookError(f"{path}: cell {number} raised {output['ename']}: {output['evalue']}. Mend the tutorial's script.")
+        bundle = {"text/plain": output["text"]} if output["output_type"] == "stream" else output["data"]
+        mime = next((m for m in MIMES if m in bundle), None)
+        if mime is None:
+            raise NotebookError(f"{path}: cell {number} shows {', '.join(bundle)}; the page can show {', '.join(MIMES)}.")
+        alt = str(cell["metadata"].get("alt", ""))
+        if mime.startswith("image/") and not alt:
+            raise NotebookError(f'{path}: cell {number} draws a figure that has no description. Begin the cell with `# %% alt="…"`.')
+        data = _text(bundle[mime])
+        # A program that prints twice has printed once, as far as a reader is concerned.
+        if mime == "text/plain" and outputs and outputs[-1].mime == mime and output["output_type"] == "stream":
+            data = outputs.pop().data + data
+        outputs.append(Output(mime, data, alt, wide))
+    return outputs
+
+
+def _text(value: str | list[str]) -> str:
+    """The notebook format stores a text as one string or as its lines."""
+    return value if isinstance(value, str) else "".join(value)
