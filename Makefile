@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/installed
 NODE_MODULES := node_modules/installed
 VENDOR := docs/assets/vendor/.made
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-export DISABLE_MKDOCS_2_WARNING := true
+export NO_MKDOCS_2_WARNING := 1
 
 LIBRARY := $(wildcard labml_ws/*.py)
 TUTORIALS := $(wildcard docs/tutorials/*.py)

@@ -23,5 +23,8 @@ def site(root: Path) -> Path:
     with (root / "build" / "site.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         result = subprocess.run(["make", "site"], cwd=root, env=env, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
+    if result.returncode:
+        pytest.fail(
+            "\n".join(["make site failed:", *(result.stdout + result.stderr).splitlines()[-30:]]), pytrace=False
+        )
     return root / "site"

@@ -70,13 +70,20 @@ def execute(script: Path) -> Any:
     """The script as an executed notebook, with no random ids and no times in it: equal code gives equal bytes."""
     import jupytext
     from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
 
     notebook = jupytext.read(script)
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"
     place = {"metadata": {"path": str(script.parent)}}
-    client = NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False, resources=place)
-    client.execute()
+    quiet = ["--log-level=ERROR"]  # the kernel warns that it is not encrypted, on its way to this machine's own port
+    client = NotebookClient(
+        notebook, timeout=600, kernel_name="python3", record_timing=False, resources=place, extra_arguments=quiet
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        raise SystemExit(f"{script.relative_to(ROOT)}: a cell failed.\n{error}") from error
     return notebook
 
 

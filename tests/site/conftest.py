@@ -16,7 +16,7 @@ from tools.browser import HEIGHT, launch, pages, serve
 FACTS = r"""
 () => {
   const shown = selector => [...document.querySelectorAll(selector)].filter(e => e.checkVisibility());
-  const box = e => { const r = e.getBoundingClientRect(); return {left: r.left, right: r.right, top: r.top, width: r.width, height: r.height}; };
+  const box = e => { const r = e.getBoundingClientRect(); return {left: r.left, right: r.right, top: r.top, bottom: r.bottom, width: r.width, height: r.height}; };
   const text = e => e.textContent.trim().replace(/\s+/g, ' ');
   const prose = document.querySelector('article, main, body').cloneNode(true);
   prose.querySelectorAll('pre, code, script, style, .katex').forEach(e => e.remove());
@@ -26,11 +26,24 @@ FACTS = r"""
     formulas: shown('.katex').map(e => ({...box(e), mathml: e.querySelector('math') !== null, text: text(e).slice(0, 60)})),
     listings: shown('article pre').map(e => ({...box(e), text: text(e).slice(0, 60)})),
     words: text(prose),
+    sections: shown('.annotated > .sec').map(s => {
+      const [prose, code] = [s.querySelector(':scope > .prose'), s.querySelector(':scope > .code')];
+      return {text: text(s).slice(0, 60), prose: prose && box(prose), code: code && box(code)};
+    }),
     images: shown('img').map(e => ({src: e.currentSrc || e.src, drawn: e.complete && e.naturalWidth > 0})),
     fonts: [...document.fonts].filter(f => f.status === 'error').map(f => f.family),
   };
 }
 """
+
+
+@dataclass
+class Heard:
+    """What a page said while it was open."""
+
+    errors: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -39,9 +52,9 @@ class Visit:
 
     page: str
     facts: dict[str, Any]
-    errors: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
+    errors: list[str]
+    requests: list[str]
+    failed: list[str]
 
 
 @pytest.fixture(scope="session")
@@ -74,21 +87,20 @@ def visits(browser: Browser, address: str, site: Path, page_names: list[str]) ->
             viewport={"width": width, "height": HEIGHT}, java_script_enabled=javascript, reduced_motion="reduce"
         )
         base = address if origin == "http" else site.as_uri()
+        tab = context.new_page()
+        heard = Heard()
+        tab.on("console", lambda m: heard.errors.append(m.text) if m.type in ("error", "warning") else None)
+        tab.on("pageerror", lambda error: heard.errors.append(str(error)))
+        tab.on("request", lambda request: heard.requests.append(request.url))
+        tab.on("requestfailed", lambda request: heard.failed.append(f"{request.url} {request.failure}"))
+        tab.on("response", lambda r: heard.failed.append(f"{r.url} {r.status}") if r.status >= 400 else None)
         seen = []
         for page in page_names:
-            tab = context.new_page()
-            errors: list[str] = []
-            requests: list[str] = []
-            failed: list[str] = []
-            tab.on("console", lambda m, to=errors: to.append(m.text) if m.type in ("error", "warning") else None)
-            tab.on("pageerror", lambda e, to=errors: to.append(str(e)))
-            tab.on("request", lambda r, to=requests: to.append(r.url))
-            tab.on("requestfailed", lambda r, to=failed: to.append(f"{r.url} {r.failure}"))
-            tab.on("response", lambda r, to=failed: to.append(f"{r.url} {r.status}") if r.status >= 400 else None)
+            heard = Heard()
             tab.goto(f"{base}/{page}", wait_until="load")
             tab.evaluate("document.fonts.ready.then(() => true)")
-            seen.append(Visit(page, tab.evaluate(FACTS), errors, requests, failed))
-            tab.close()
+            seen.append(Visit(page, tab.evaluate(FACTS), heard.errors, heard.requests, heard.failed))
+            tab.goto("about:blank")  # a page's last words are heard before the next one opens
         context.close()
         return seen
 

@@ -1,6 +1,7 @@
 """Every page of the built site, opened in a real Chromium at three widths, by http and from a folder."""
 
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,7 +14,7 @@ WAYS = [*[(width, "http") for width in WIDTHS], (1440, "file"), (390, "file")]
 ways = pytest.mark.parametrize(("width", "origin"), WAYS, ids=[f"{width}-{origin}" for width, origin in WAYS])
 
 
-def test_the_main_pages_are_there(page_names: list[str], root) -> None:
+def test_the_main_pages_are_there(page_names: list[str], root: Path) -> None:
     modules = {path.stem for path in (root / "labml_ws").glob("*.py")} - {"__init__"}
     tutorials = {path.stem for path in (root / "docs" / "tutorials").glob("*.py")}
     stems = {name.removesuffix(".html").removesuffix("/index").split("/")[-1] for name in page_names}
@@ -87,3 +88,24 @@ def test_without_javascript_words_code_and_formulas_are_the_same(visits: Callabl
         assert all(x["height"] > 1 for x in bare.facts["formulas"] + bare.facts["listings"] if x["text"]), bare.page
         assert bare.facts["overflow"] <= 0, bare.page
         assert len(bare.facts["words"]) > 0.95 * len(live.facts["words"]), bare.page
+
+
+TWO_COLUMNS = 1024  # from this width on, prose stands left of the code that it explains
+
+
+@ways
+def test_prose_and_code_stand_side_by_side_or_stacked(visits: Callable, width: int, origin: str) -> None:
+    sections = [
+        (visit.page, section["text"], section["prose"], section["code"])
+        for visit in visits(width, origin)
+        for section in visit.facts["sections"]
+        if section["prose"] and section["code"] and section["prose"]["height"] and section["code"]["height"]
+    ]
+    assert len(sections) > 20
+    crooked = []
+    for page, text, prose, code in sections:
+        aligned = abs(prose["top"] - code["top"]) <= 4 and prose["right"] <= code["left"] + 1
+        stacked = prose["bottom"] <= code["top"] + 1 and abs(prose["width"] - code["width"]) <= 0.1 * width
+        if not (aligned if width >= TWO_COLUMNS else stacked):
+            crooked.append((page, text, prose, code))
+    assert crooked == []
