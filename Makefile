@@ -38,8 +38,9 @@ test: lint build/site.made ## prove it: style, types, unit tests, strict build, 
 	CHROMIUM="$$chromium" OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(INSTALLED) ## check style and types
-	$(PY) -m ruff check .
-	$(PY) -m mypy
+	$(PY) -m ruff check --quiet .
+	$(PY) -m ruff format --check --quiet . || { echo "'make format' puts the layout in order." >&2; exit 1; }
+	$(PY) -m mypy --no-error-summary
 
 format: $(INSTALLED) ## put imports and layout in order
 	$(PY) -m ruff check --fix-only .
@@ -86,7 +87,7 @@ $(VENDOR): mkdocstrings_handlers/annotated/assets.py $(NODE_MODULES)
 	@$(PY) -m mkdocstrings_handlers.annotated.assets $(@D)
 	@touch $@
 
-$(NOTEBOOKS): %.ipynb: %.py $(LIBRARY) $(RUNS) tools/notebook.py $(INSTALLED)
+$(NOTEBOOKS): %.ipynb: %.py $(LIBRARY) $(RUNS) tools/notebook.py $(wildcard docs/tutorials/matplotlibrc) $(INSTALLED)
 	@$(PY) tools/notebook.py $<
 
 build/site.made: $(INPUTS) build/inputs $(NOTEBOOKS) $(VENDOR) $(INSTALLED)

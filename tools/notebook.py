@@ -58,7 +58,7 @@ def fingerprint(script: Path) -> str:
     digest = hashlib.sha256(source.encode())
     for path, tree in sorted(modules(source).items()):
         digest.update(f"{path.relative_to(ROOT)}\n{code(tree)}\n".encode())
-    for path in sorted((ROOT / "docs" / "runs").rglob("*")):
+    for path in sorted([*(ROOT / "docs" / "runs").rglob("*"), script.with_name("matplotlibrc")]):
         if path.is_file():
             digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
     for name in ("torch", "numpy", "matplotlib", "jupytext"):
