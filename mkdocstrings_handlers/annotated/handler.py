@@ -105,7 +105,7 @@ class AnnotatedHandler(BaseHandler):
 
     def render(self, data: Document, options: Options, *, locale: str | None = None) -> str:
         rows = [self._row(section, data, options) for section in data.sections]
-        outline = [row for row in rows if row["label"] and row["kind"] != "module"] if options.outline else []
+        outline = [row for row in rows if row["listed"]] if options.outline else []
         return self.env.get_template("document.html.jinja").render(document=data, rows=rows, outline=outline)
 
     def _row(self, section: Section, document: Document, options: Options) -> dict[str, Any]:
@@ -120,13 +120,15 @@ class AnnotatedHandler(BaseHandler):
         role = section.kind if section.kind in {"module", "class", "function"} else ""
         text = section.prose
         label = ""
+        # A name that begins with an underscore is nobody's entry point; it gets an anchor, but no line in the table of contents.
+        private = section.name.rpartition(".")[2].startswith("_")
         if heading:
             attributes = f"#{anchor}" + (f" data-role={role}" if role else "")
             text = f"{heading[0]} {{ {attributes} }}{text[heading.end() :]}"
             label = re.sub(r"[`*]|\$[^$]*\$", "", heading[2]).strip()
         elif role:
             label = section.name.rpartition(".")[2] or document.name
-            level = min(6, options.heading_level + (section.name.count(".") + 1 if section.name else 0))
+            level = 6 if private else min(4, options.heading_level + (section.name.count(".") + 1 if section.name else 0))
             self.do_heading(Markup.escape(label), level, role=role, hidden=True, id=anchor)
         return {
             "anchor": anchor,
@@ -134,6 +136,8 @@ class AnnotatedHandler(BaseHandler):
             "kind": section.kind,
             "scope": section.name.partition(".")[0],
             "label": label,
+            "listed": bool(label and section.kind != "module" and (heading or not private)),
+            "titled": bool(heading),
             "depth": section.name.count("."),
             "name": section.name if role else "",
             "first_line": section.first_line,

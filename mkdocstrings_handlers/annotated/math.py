@@ -202,6 +202,12 @@ class Inline(InlineProcessor):
         # `var` is HTML's word for a mathematical variable. KaTeX has no such element inside, by which the search index can tell where a formula ends.
         element = Element("var", {"class": "math", "data-search-exclude": "true"})
         element.text = self.extension.html(self.md, m.group(3), display=False)
+        # A browser would break the line between a formula and the comma that follows it. Long formulas must stay breakable.
+        if len(m.group(3)) < 24 and (after := data[m.end(0) : m.end(0) + 1]) and after in ".,;:!?)":
+            whole = Element("span", {"class": "nobr"})
+            whole.append(element)
+            element.tail = after
+            return whole, m.start(0), m.end(0) + 1
         return element, m.start(0), m.end(0)
 
 
