@@ -156,7 +156,7 @@ class StandardizedTranspose(Standardized):
         return filters.transpose(1, 2).flatten(0, 1)  # [C_in, C_out/G, *k]
 
     # Torch has no `_conv_forward` for these. `_output_padding` works out what `output_size` asks for.
-    def transposed(self, convolve: Any, input: Tensor, output_size: Sequence[int] | None) -> Tensor:
+    def transposed_forward(self, convolve: Any, input: Tensor, output_size: Sequence[int] | None) -> Tensor:
         size = None if output_size is None else list(output_size)
         output_padding = self._output_padding(
             input, size, self.stride, self.padding, self.kernel_size, len(self.kernel_size), self.dilation
@@ -168,21 +168,21 @@ class ConvTranspose1d(StandardizedTranspose, nn.ConvTranspose1d):
     """Standardized [torch.nn.ConvTranspose1d][]: input `[B, C_in, L]`."""
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        return self.transposed(F.conv_transpose1d, input, output_size)
+        return self.transposed_forward(F.conv_transpose1d, input, output_size)
 
 
 class ConvTranspose2d(StandardizedTranspose, nn.ConvTranspose2d):
     """Standardized [torch.nn.ConvTranspose2d][]: input `[B, C_in, H, W]`."""
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        return self.transposed(F.conv_transpose2d, input, output_size)
+        return self.transposed_forward(F.conv_transpose2d, input, output_size)
 
 
 class ConvTranspose3d(StandardizedTranspose, nn.ConvTranspose3d):
     """Standardized [torch.nn.ConvTranspose3d][]: input `[B, C_in, D, H, W]`."""
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        return self.transposed(F.conv_transpose3d, input, output_size)
+        return self.transposed_forward(F.conv_transpose3d, input, output_size)
 
 
 if __name__ == "__main__":
