@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,21 +70,22 @@ def fingerprint(script: Path) -> str:
 def execute(script: Path) -> Any:
     """The script as an executed notebook, with no random ids and no times in it: equal code gives equal bytes."""
     import jupytext
+    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
     notebook = jupytext.read(script)
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"
-    place = {"metadata": {"path": str(script.parent)}}
-    quiet = ["--log-level=ERROR"]  # the kernel warns that it is not encrypted, on its way to this machine's own port
-    client = NotebookClient(
-        notebook, timeout=600, kernel_name="python3", record_timing=False, resources=place, extra_arguments=quiet
-    )
-    try:
-        client.execute()
-    except CellExecutionError as error:
-        raise SystemExit(f"{script.relative_to(ROOT)}: a cell failed.\n{error}") from error
+    # Sockets in a folder of our own: free ports are guessed by the kernel, and sometimes another program is quicker.
+    with TemporaryDirectory(prefix="kernel-", dir="/tmp") as folder:
+        kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", connection_file=f"{folder}/kernel.json")
+        place = {"metadata": {"path": str(script.parent)}}
+        try:
+            client = NotebookClient(notebook, km=kernel, timeout=600, record_timing=False, resources=place)
+            client.execute(cleanup_kc=True)
+        except CellExecutionError as error:
+            raise SystemExit(f"{script.relative_to(ROOT)}: a cell failed.\n{error}") from error
     return notebook
 
 
