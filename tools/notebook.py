@@ -74,6 +74,7 @@ def execute(script: Path) -> Any:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
+    os.environ["SOURCE_DATE_EPOCH"] = "0"  # matplotlib writes the time into a figure unless it is told one
     notebook = jupytext.read(script)
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"

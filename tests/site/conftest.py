@@ -92,7 +92,8 @@ def visits(browser: Browser, address: str, site: Path, page_names: list[str]) ->
         tab.on("console", lambda m: heard.errors.append(m.text) if m.type in ("error", "warning") else None)
         tab.on("pageerror", lambda error: heard.errors.append(str(error)))
         tab.on("request", lambda request: heard.requests.append(request.url))
-        tab.on("requestfailed", lambda request: heard.failed.append(f"{request.url} {request.failure}"))
+        # What is aborted is what a page was still loading when the visit ended; what is missing fails otherwise.
+        tab.on("requestfailed", lambda r: heard.failed.append(r.url) if r.failure != "net::ERR_ABORTED" else None)
         tab.on("response", lambda r: heard.failed.append(f"{r.url} {r.status}") if r.status >= 400 else None)
         seen = []
         for page in page_names:
