@@ -16,7 +16,12 @@ from pathlib import Path
 
 # Each font file serves one style and one alphabet. Greek is for the letters that prose and code use outside of formulas.
 FONTS = {
-    "source-serif-4": ["{f}-latin-wght-normal", "{f}-latin-wght-italic", "{f}-latin-ext-wght-normal", "{f}-greek-wght-normal"],
+    "source-serif-4": [
+        "{f}-latin-wght-normal",
+        "{f}-latin-wght-italic",
+        "{f}-latin-ext-wght-normal",
+        "{f}-greek-wght-normal",
+    ],
     "jetbrains-mono": ["{f}-latin-wght-normal", "{f}-latin-wght-italic", "{f}-greek-wght-normal"],
 }
 URL = re.compile(r"url\(([^)]+)\)\s*format\(['\"]([^'\"]+)['\"]\)\s*,?")

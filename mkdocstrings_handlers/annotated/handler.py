@@ -16,6 +16,7 @@ In a page, one line is enough:
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -83,19 +84,26 @@ class AnnotatedHandler(BaseHandler):
         stem = self.root / identifier.replace(".", "/")
         path = next((p for p in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py") if p.is_file()), None)
         if path is None:
-            raise CollectionError(f"{identifier}: there is no such module below {self.root}. Name a module as one imports it, or a notebook by its path.")
+            raise CollectionError(
+                f"{identifier}: there is no such module below {self.root}. Name a module as one imports it, or a notebook by its path."
+            )
         place = path.relative_to(self.root).as_posix()
         source = path.read_text(encoding="utf-8")
         try:
-            sections = read_module(source)
+            # Python only warns of `"\\mu"`. On a page it's a formula that lost its letters, so here it's an error.
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                return Document(identifier, place, read_module(source), _highlight(source), Names(source))
         except SyntaxError as error:
-            raise CollectionError(f"{place}:{error.lineno}: this isn't Python: {error.msg}.") from error
-        return Document(identifier, place, sections, _highlight(source), Names(source))
+            hint = ' Begin the string with r""" to keep its backslashes.' if "escape" in error.msg else ""
+            raise CollectionError(f"{place}:{error.lineno}: {error.msg}.{hint}") from error
 
     def _notebook(self, identifier: str) -> Document:
         path = self.root / identifier
         if not path.is_file():
-            raise CollectionError(f"{identifier}: there is no such notebook. `make site` makes it from the script of the same name; run that first.")
+            raise CollectionError(
+                f"{identifier}: there is no such notebook. `make site` makes it from the script of the same name; run that first."
+            )
         try:
             return Document(path.stem, identifier, read_notebook(path), [])
         except NotebookError as error:
@@ -128,7 +136,9 @@ class AnnotatedHandler(BaseHandler):
             label = re.sub(r"[`*]|\$[^$]*\$", "", heading[2]).strip()
         elif role:
             label = section.name.rpartition(".")[2] or document.name
-            level = 6 if private else min(4, options.heading_level + (section.name.count(".") + 1 if section.name else 0))
+            level = (
+                6 if private else min(4, options.heading_level + (section.name.count(".") + 1 if section.name else 0))
+            )
             self.do_heading(Markup.escape(label), level, role=role, hidden=True, id=anchor)
         return {
             "anchor": anchor,
@@ -168,7 +178,11 @@ class AnnotatedHandler(BaseHandler):
     def _lines(self, section: Section, document: Document, start: int, stop: int | None) -> list[tuple[int, Markup]]:
         """Numbered lines of highlighted code. A blank line keeps its place and loses its number: there is nothing there to point at."""
         if not section.code_lines:
-            return [(0, Markup(line)) for line in _highlight(section.code)] if section.code and not start and stop is None else []
+            return (
+                [(0, Markup(line)) for line in _highlight(section.code)]
+                if section.code and not start and stop is None
+                else []
+            )
         lines = [(n, document.highlighted[n - 1]) for n in section.code_lines[start:stop]]
         while lines and not lines[0][1].strip():
             lines.pop(0)
@@ -189,8 +203,6 @@ def _highlight(source: str) -> list[str]:
     return highlight(source.removeprefix("\ufeff"), lexer, HtmlFormatter(nowrap=True)).removesuffix("\n").split("\n")
 
 
-def get_handler(
-    *, handler_config: MutableMapping[str, Any], tool_config: Any, **kwargs: Any
-) -> AnnotatedHandler:
+def get_handler(*, handler_config: MutableMapping[str, Any], tool_config: Any, **kwargs: Any) -> AnnotatedHandler:
     root = Path(tool_config.config_file_path or ".").resolve().parent
     return AnnotatedHandler(root, **kwargs)

@@ -12,7 +12,10 @@ require("readline").createInterface({ input: process.stdin }).on("line", (line) 
       throwOnError: true,
       macros: { ...macros },
       // `\htmlData` is what ties a symbol to a name; everything else that reaches into the page stays shut.
-      trust: (context) => context.command === "\\htmlData",
+      trust: ({ command }) => {
+        if (command === "\\htmlData") return true;
+        throw new Error(`${command} is not allowed here`);
+      },
       strict: (code) => (code === "htmlExtension" ? "ignore" : "error"),
     });
     answer = { html };

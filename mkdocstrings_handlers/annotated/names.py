@@ -12,7 +12,7 @@ import difflib
 from collections import defaultdict
 from collections.abc import Set
 
-from .sections import DEFINITIONS
+from .openings import DEFINITIONS
 
 
 class Names:
@@ -33,7 +33,9 @@ class Names:
         return {
             known
             for scope, names in self.scopes.items()
-            if not scope or f"{name}.".startswith(f"{scope}.") or (within and f"{scope}.".startswith(f"{name}." if name else ""))
+            if not scope
+            or f"{name}.".startswith(f"{scope}.")
+            or (within and f"{scope}.".startswith(f"{name}." if name else ""))
             for known in names
         }
 

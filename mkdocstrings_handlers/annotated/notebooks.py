@@ -49,7 +49,9 @@ def read_notebook(path: Path) -> list[Section]:
 
 def _section(prose: str, cell: dict[str, Any], source: str, number: int, path: Path) -> Section:
     if source and cell.get("execution_count") is None:
-        raise NotebookError(f"{path}: cell {number} was never executed. Run the notebook (`make site` does), then build again.")
+        raise NotebookError(
+            f"{path}: cell {number} was never executed. Run the notebook (`make site` does), then build again."
+        )
     tags = cell["metadata"].get("tags", [])
     return Section(
         prose=prose,
@@ -67,14 +69,20 @@ def _outputs(cell: dict[str, Any], wide: bool, number: int, path: Path) -> list[
     outputs: list[Output] = []
     for output in cell["outputs"]:
         if output["output_type"] == "error":
-            raise NotebookError(f"{path}: cell {number} raised {output['ename']}: {output['evalue']}. Mend the tutorial's script.")
+            raise NotebookError(
+                f"{path}: cell {number} raised {output['ename']}: {output['evalue']}. Mend the tutorial's script."
+            )
         bundle = {"text/plain": output["text"]} if output["output_type"] == "stream" else output["data"]
         mime = next((m for m in MIMES if m in bundle), None)
         if mime is None:
-            raise NotebookError(f"{path}: cell {number} shows {', '.join(bundle)}; the page can show {', '.join(MIMES)}.")
+            raise NotebookError(
+                f"{path}: cell {number} shows {', '.join(bundle)}; the page can show {', '.join(MIMES)}."
+            )
         alt = str(cell["metadata"].get("alt", ""))
         if mime.startswith("image/") and not alt:
-            raise NotebookError(f'{path}: cell {number} draws a figure that has no description. Begin the cell with `# %% alt="…"`.')
+            raise NotebookError(
+                f'{path}: cell {number} draws a figure that has no description. Begin the cell with `# %% alt="…"`.'
+            )
         data = _text(bundle[mime])
         # A program that prints twice has printed once, as far as a reader is concerned.
         if mime == "text/plain" and outputs and outputs[-1].mime == mime and output["output_type"] == "stream":

@@ -1,0 +1,130 @@
+"""Executed notebooks: outputs, figures that follow the theme, and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from mkdocstrings import CollectionError
+
+from mkdocstrings_handlers.annotated import AnnotatedHandler
+from mkdocstrings_handlers.annotated.figures import inline_svg
+from mkdocstrings_handlers.annotated.notebooks import NotebookError, read_notebook
+
+SVG = """<?xml version="1.0" encoding="utf-8"?>
+<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="72pt" height="36pt" viewBox="0 0 72 36">
+ <metadata><date>2020-01-01</date></metadata>
+ <defs><path id="m1f" d="M0 0" style="stroke: #000000"/><clipPath id="pq"><rect width="1" height="1"/></clipPath></defs>
+ <g id="figure_1"><path d="M 0 0" style="fill: #ffffff"/><use xlink:href="#m1f" x="1"/>
+ <g clip-path="url(#pq)"><path style="fill: #1f77b4; stroke: #0000001a"/></g></g>
+</svg>"""
+
+
+def markdown(text: str) -> dict[str, Any]:
+    return {"cell_type": "markdown", "metadata": {}, "source": text.splitlines(keepends=True)}
+
+
+def code(text: str, *outputs: dict[str, Any], **metadata: Any) -> dict[str, Any]:
+    return {"cell_type": "code", "metadata": metadata, "source": text, "outputs": [*outputs], "execution_count": 1}
+
+
+def stream(text: str) -> dict[str, Any]:
+    return {"output_type": "stream", "name": "stdout", "text": [text]}
+
+
+def shown(**bundle: str) -> dict[str, Any]:
+    return {"output_type": "display_data", "metadata": {}, "data": {k.replace("__", "/"): v for k, v in bundle.items()}}
+
+
+FIGURE = {"output_type": "display_data", "metadata": {}, "data": {"image/svg+xml": SVG, "text/plain": "<Figure>"}}
+
+
+@pytest.fixture
+def write(project: Path):
+    def write(*cells: dict[str, Any]) -> Path:
+        path = project / "docs" / "n.ipynb"
+        path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+        return path
+
+    return write
+
+
+def test_markdown_cells_are_the_prose_of_the_next_code_cell(write) -> None:
+    sections = read_notebook(write(markdown("# T"), markdown("Text."), code("a = 1"), code("b = 2"), markdown("End.")))
+    assert [(s.prose, s.code) for s in sections] == [("# T\n\nText.", "a = 1"), ("", "b = 2"), ("End.", "")]
+    assert all(s.kind == "cell" and not s.code_lines for s in sections)
+
+
+def test_two_prints_are_one_output_and_a_drawing_beats_its_description(write) -> None:
+    (section,) = read_notebook(write(code("f()", stream("1\n"), stream("2\n"), FIGURE, alt="A figure")))
+    assert [(o.mime, o.alt) for o in section.outputs] == [("text/plain", "A figure"), ("image/svg+xml", "A figure")]
+    assert section.outputs[0].data == "1\n2\n"
+
+
+def test_tags_widen_an_output_and_hide_code(write) -> None:
+    (section,) = read_notebook(write(code("f()", FIGURE, alt="x", tags=["wide", "hide-code"])))
+    assert section.outputs[0].wide
+    assert section.code == ""
+
+
+def test_a_cell_that_never_ran_is_refused(write) -> None:
+    cell = code("f()") | {"execution_count": None}
+    with pytest.raises(NotebookError, match=r"n\.ipynb: cell 2 was never executed"):
+        read_notebook(write(markdown("x"), cell))
+
+
+def test_a_cell_that_raised_is_refused(write) -> None:
+    error = {"output_type": "error", "ename": "ValueError", "evalue": "no", "traceback": []}
+    with pytest.raises(NotebookError, match="cell 1 raised ValueError: no"):
+        read_notebook(write(code("f()", error)))
+
+
+def test_a_figure_without_description_is_refused(write, handler: AnnotatedHandler) -> None:
+    write(code("f()", FIGURE))
+    with pytest.raises(CollectionError, match=r'^docs/n\.ipynb: cell 1 draws a figure .*alt="…"'):
+        handler.collect("docs/n.ipynb", handler.get_options({}))
+
+
+def test_an_output_the_page_cannot_show_is_refused(write) -> None:
+    with pytest.raises(NotebookError, match="cell 1 shows application/x"):
+        read_notebook(write(code("f()", shown(application__x="1"))))
+
+
+def test_a_notebook_is_rendered_with_its_outputs(write, handler: AnnotatedHandler) -> None:
+    write(markdown("# Title\n\n$x$"), code("print(1)", stream("<1>\n")), code("draw()", FIGURE, alt='A "figure"'))
+    options = handler.get_options({})
+    html = handler.render(handler.collect("docs/n.ipynb", options), options)
+    assert '<h1 id="title">' in html
+    assert "katex" in html
+    assert "<samp>&lt;1&gt;</samp>" in html
+    assert 'role="img"' in html
+    assert 'aria-label="A &quot;figure&quot;"' in html
+    assert 'id="L' not in html, "a notebook has no lines to point at"
+
+
+def test_black_follows_the_text_and_white_is_nothing() -> None:
+    svg = inline_svg(SVG, "alt", "p")
+    assert '#000000"' not in svg
+    assert "stroke: currentColor" in svg
+    assert "fill: none" in svg
+    assert "#1f77b4" in svg
+    assert "#0000001a" in svg, "a colour that only begins like black was changed"
+    assert "2020" not in svg, "metadata holds a date"
+
+
+def test_ids_are_unique_deterministic_and_still_fit_their_references() -> None:
+    one, two = inline_svg(SVG, "alt", "one"), inline_svg(SVG.replace("m1f", "m9z"), "alt", "one")
+    assert one == two
+    root = ET.fromstring(one)
+    ids = {e.get("id") for e in root.iter() if e.get("id")}
+    assert all(i.startswith("one-") for i in ids if i)
+    assert {e.get("href", "")[1:] for e in root.iter("use")} <= ids
+    assert root.find(".//g[@clip-path]").get("clip-path")[5:-1] in ids  # type: ignore[union-attr, index]
+
+
+def test_a_figure_is_as_wide_as_its_column_allows() -> None:
+    root = ET.fromstring(inline_svg(SVG, "alt", "p"))
+    assert root.get("viewBox") == "0 0 72 36"
+    assert root.get("width") is None
+    assert root.get("style") == "max-width:72pt"
