@@ -116,15 +116,20 @@ def decoded(splits: "datasets.DatasetDict", source: str) -> Images:  # type: ign
             columns = splits[split].column_names
             if not {"img", "label"} <= set(columns):
                 raise DataError(f"expected the columns img and label in {source}, got {columns}: rename them to match {HUB}")
-            pixels = np.stack([np.asarray(image.convert("RGB")) for image in splits[split]["img"]])  # [N, 32, 32, 3]
+            # A parquet file need not say that these bytes are images.
+            column = splits[split].cast_column("img", datasets.Image())["img"]
+            pixels = np.stack([np.asarray(image.convert("RGB")) for image in column])  # [N, 32, 32, 3]
             if pixels.shape[1:] != (32, 32, 3):
                 raise DataError(f"expected images of 32x32 pixels in {source}, got {pixels.shape[1]}x{pixels.shape[2]}")
             tensors[f"{split}_x"] = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()  # [N, 3, 32, 32]
             tensors[f"{split}_y"] = torch.tensor(splits[split]["label"])
         cache.parent.mkdir(parents=True, exist_ok=True)
         partial = cache.with_suffix(f".{os.getpid()}")
-        save_file(tensors, partial)
-        partial.replace(cache)
+        try:
+            save_file(tensors, partial)
+            partial.replace(cache)
+        finally:
+            partial.unlink(missing_ok=True)
     return Images(**load_file(cache), source=source)
 
 
