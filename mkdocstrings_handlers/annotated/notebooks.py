@@ -72,6 +72,10 @@ def _outputs(cell: dict[str, Any], wide: bool, number: int, path: Path) -> list[
             raise NotebookError(
                 f"{path}: cell {number} raised {output['ename']}: {output['evalue']}. Mend the tutorial's script."
             )
+        # A warning holds a path of this machine and tells the reader nothing; what it warns of should be mended.
+        if output.get("name") == "stderr":
+            said = _text(output["text"]).strip().split("\n")[0]
+            raise NotebookError(f"{path}: cell {number} wrote to standard error: {said}. Mend its cause.")
         bundle = {"text/plain": output["text"]} if output["output_type"] == "stream" else output["data"]
         mime = next((m for m in MIMES if m in bundle), None)
         if mime is None:

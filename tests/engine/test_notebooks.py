@@ -80,6 +80,11 @@ def test_a_cell_that_raised_is_refused(write) -> None:
         read_notebook(write(code("f()", error)))
 
 
+def test_a_cell_that_warned_is_refused(write) -> None:
+    with pytest.raises(NotebookError, match="cell 1 wrote to standard error: UserWarning: no"):
+        read_notebook(write(code("f()", stream("UserWarning: no\n") | {"name": "stderr"})))
+
+
 def test_a_figure_without_description_is_refused(write, handler: AnnotatedHandler) -> None:
     write(code("f()", FIGURE))
     with pytest.raises(CollectionError, match=r'^docs/n\.ipynb: cell 1 draws a figure .*alt="…"'):
