@@ -1,20 +1,25 @@
 r"""
 # Batch-Channel Normalization
 
-A normalization that works channel by channel (LayerNorm, GroupNorm) does not mind small batches, but it has a blind spot. It fixes the
-mean and variance of a *group* of channels, and lets one channel of the group drift far below the others. Behind a ReLU that channel is
-then off for every image, gets no gradient, and does not come back. The paper calls such points of the training trajectory, where
-units are consistently deactivated, **elimination singularities**. BatchNorm keeps away from them by design: it gives *each* channel zero mean
-and unit variance, so about half of its values stay above zero.
+A normalization that works channel by channel (LayerNorm, GroupNorm) does not mind small batches, but it has a blind
+spot. It fixes the mean and variance of a *group* of channels, and lets one channel of the group drift far below the
+others. Behind a ReLU that channel is then off for every image, gets no gradient, and does not come back. The paper
+calls such points of the training trajectory, where units are consistently deactivated, **elimination singularities**.
+BatchNorm keeps away from them by design: it gives *each* channel zero mean and unit variance, so about half of its
+values stay above zero.
 
-Batch-Channel Normalization, BCN ([arXiv:1911.09738](https://arxiv.org/abs/1911.09738)), applies both in turn: a batch norm, so that no channel
-is eliminated, then a channel norm.
+Batch-Channel Normalization, BCN ([arXiv:1911.09738](https://arxiv.org/abs/1911.09738)), applies both in turn: a batch
+norm, so that no channel is eliminated, then a channel norm.
 
-$$y = \underbrace{\text{ChannelNorm}}_{\text{per image, } G \text{ groups}} \Big( \underbrace{\text{BatchNorm}}_{\text{per channel}} (x) \Big)$$
+$$y = \underbrace{\text{ChannelNorm}}_{\text{per image, } G \text{ groups}}
+\Big( \underbrace{\text{BatchNorm}}_{\text{per channel}} (x) \Big)$$
 
-And for **micro-batches**, one or two images per step, where batch statistics are mostly noise, it replaces them by *estimates* that gather
-over many steps. That is the first class below. [The tutorial](../tutorials/small_batches.md) watches these statistics at work.
+And for **micro-batches**, one or two images per step, where batch statistics are mostly noise, it replaces them by
+*estimates* that gather over many steps. That is the first class below. [The tutorial](../tutorials/small_batches.md)
+watches these statistics at work.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -25,22 +30,27 @@ class EstimatedBatchNorm(nn.Module):
     r"""
     ## Batch normalization with estimated statistics
 
-    $$y = \code{self.weight}{\gamma} \cdot \frac{x - \code{mean}{\hat\mu}}{\sqrt{\code{var}{\hat\sigma^2} + \code{self.eps}{\epsilon}}} + \code{self.bias}{\beta}$$
+    $$y = \code{self.weight}{\gamma} \cdot
+    \frac{x - \code{mean}{\hat\mu}}{\sqrt{\code{var}{\hat\sigma^2} + \code{self.eps}{\epsilon}}}
+    + \code{self.bias}{\beta}$$
 
-    The same formula as BatchNorm, but $\hat\mu$ and $\hat\sigma^2$ are the *running* statistics, in training too. They are constants to the
-    gradient: no gradient flows through them, and what one image receives does not depend on its neighbours in the batch.
+    The same formula as BatchNorm, but $\hat\mu$ and $\hat\sigma^2$ are the *running* statistics, in training too. They
+    are constants to the gradient: no gradient flows through them, and what one image receives does not depend on its
+    neighbours in the batch.
 
     * `channels`: number of channels $C$
     * `eps`: added to the variance
-    * `momentum`: the share $r$ of the new batch in the running statistics, from 0 to 1. The papers do not state a schedule; 0.1 is
-      torch's and labml's default. In the authors' released code $r$ is a buffer that starts at 0 and is never set, so their
-      estimated statistics stay at their initial values.
+    * `momentum`: the share $r$ of the new batch in the running statistics, from 0 to 1. 0.1 is torch's and labml's
+      default; we know of no published schedule. In the authors' released code $r$ is a buffer that starts at 0 and is
+      never set, so the estimates there stay at their initial values.
     * `affine`: learn $\gamma$ and $\beta$, one of each per channel
 
-    Input `[B, C, *]` with any number of trailing dimensions, none included; output of the same shape and dtype. Parameters and buffers have the
-    names of [torch.nn.BatchNorm2d][], and `state_dict`s travel between the two. Raises `ValueError` for bad arguments or another number of channels.
+    Input `[B, C, *]` with any number of trailing dimensions, none included; output of the same shape and dtype.
+    Parameters and buffers have the names of [torch.nn.BatchNorm2d][], and `state_dict`s travel between the two. Raises
+    `ValueError` for bad arguments or another number of channels.
 
-    Source: [arXiv:1911.09738](https://arxiv.org/abs/1911.09738), the algorithm for micro-batch BCN; order of updates from the authors' code.
+    Source: [arXiv:1911.09738](https://arxiv.org/abs/1911.09738), the algorithm for micro-batch BCN; order of updates
+    from the authors' code.
     """
 
     running_mean: Tensor
@@ -64,8 +74,8 @@ class EstimatedBatchNorm(nn.Module):
         check_channels(x, self.channels)
         if self.training:
             self.update(x)
-        # Normalize with the statistics *after* the update. The clones matter: the next forward pass changes the buffers in place, and the
-        # backward pass of this one must still find the values it used.
+        # Normalize with the statistics *after* the update. The clones matter: the next forward pass changes the buffers
+        # in place, and the backward pass of this one must still find the values it used.
         mean, var = self.running_mean.clone(), self.running_var.clone()  # [C] each
         return F.batch_norm(x, mean, var, self.weight, self.bias, training=False, eps=self.eps)
 
@@ -77,23 +87,31 @@ class EstimatedBatchNorm(nn.Module):
         With $m_c$ the mean of channel $c$ in this batch, over images and positions:
 
         \begin{align}
-        v_c &= \overline{(x_c - \code{self.running_mean}{\hat\mu_c})^2} \\
-        \code{self.running_mean}{\hat\mu_c} &\leftarrow (1 - \code{self.momentum}{r}) \, \code{self.running_mean}{\hat\mu_c} + \code{self.momentum}{r} \, m_c \\
-        \code{self.running_var}{\hat\sigma_c^2} &\leftarrow (1 - \code{self.momentum}{r}) \, \code{self.running_var}{\hat\sigma_c^2} + \code{self.momentum}{r} \, v_c
+        \code{around_old}{v_c} &= \overline{(\code{x}{x_c} - \code{self.running_mean}{\hat\mu_c})^2} \\
+        \code{self.running_mean}{\hat\mu_c} &\leftarrow
+          (1 - \code{self.momentum}{r}) \, \code{self.running_mean}{\hat\mu_c}
+          + \code{self.momentum}{r} \, \code{batch_mean}{m_c} \\
+        \code{self.running_var}{\hat\sigma_c^2} &\leftarrow
+          (1 - \code{self.momentum}{r}) \, \code{self.running_var}{\hat\sigma_c^2}
+          + \code{self.momentum}{r} \, \code{around_old}{v_c}
         \end{align}
 
-        **Around which mean?** The *old running* mean, and this is the heart of it. With one image per step, the spread around the image's own
-        mean says nothing about how images differ *from each other*; the spread around the running mean does. labml's code takes the batch's
-        own mean. Its price: $v_c$ contains $(m_c - \hat\mu_c)^2$, so while $\hat\mu$ is still far from home (about $1/r$ steps), $\hat\sigma^2$ is too large.
+        **Around which mean?** The *old running* mean, and this is the heart of it. With one image per step, the spread
+        around the image's own mean says nothing about how images differ *from each other*; the spread around the
+        running mean does. labml's code takes the batch's own mean. The price: $v_c$ contains
+        $(m_c - \hat\mu_c)^2$, so while $\hat\mu$ is still far from home (about $1/r$ steps), $\hat\sigma^2$ is too
+        large.
         """
         if x.numel() == 0:
             return
-        # The variance around another point is $\overline{(x - \hat\mu)^2} = \overline{(x - m)^2} + (m - \hat\mu)^2$: one stable pass.
-        # The shortcut $\overline{x^2} - m^2$ is not: in float32 it is 12 % off at mean 1000 and `nan` at 3000 (variance 1).
+        # The variance around another point is $\overline{(x - \hat\mu)^2} = \overline{(x - m)^2} + (m - \hat\mu)^2$:
+        # one stable pass. The shortcut $\overline{x^2} - m^2$ is not: in float32 it is 12 % off at mean 1000 and `nan`
+        # at 3000 (variance 1).
         dims = [d for d in range(x.dim()) if d != 1]
         batch_var, batch_mean = torch.var_mean(x.to(self.running_var.dtype), dim=dims, correction=0)  # [C] each
         around_old = batch_var + (batch_mean - self.running_mean).square()
-        # `lerp_(a, r)` is $(1 - r) \cdot \text{self} + r \cdot a$, in place, so that `deepcopy`, checkpoints and compiled code see one buffer.
+        # `lerp_(a, r)` is $(1 - r) \cdot \text{self} + r \cdot a$, in place, so that `deepcopy`, checkpoints and
+        # compiled code see one buffer.
         self.running_mean.lerp_(batch_mean, self.momentum)
         self.running_var.lerp_(around_old, self.momentum)
         self.num_batches_tracked.add_(1)
@@ -106,16 +124,19 @@ class ChannelNorm(nn.Module):
     r"""
     ## Channel normalization
 
-    $$y = \code{self.weight}{\gamma_g} \cdot \frac{x - \mu_g}{\sqrt{\sigma_g^2 + \code{self.eps}{\epsilon}}} + \code{self.bias}{\beta_g}$$
+    $$y = \code{self.weight}{\gamma_g} \cdot \frac{\code{x}{x} - \mu_g}{\sqrt{\sigma_g^2 + \code{self.eps}{\epsilon}}}
+    + \code{self.bias}{\beta_g}$$
 
-    GroupNorm, with one difference: $\gamma$ and $\beta$ are per **group**, not per channel. The batch norm before it already has a pair per channel.
-    Mean and variance are those of one image, over the channels of the group and all positions.
+    GroupNorm, with one difference: $\gamma$ and $\beta$ are per **group**, not per channel. The batch norm before it
+    already has a pair per channel. Mean and variance are those of one image, over the channels of the group and all
+    positions.
 
     * `channels`, `groups`: $C$ and $G$; $G$ must divide $C$
     * `eps`: added to the variance
     * `affine`: learn $\gamma$ and $\beta$, $G$ of each
 
-    Input `[B, C, *]`, output the same. Raises `ValueError` when the groups do not divide the channels, or for another number of channels.
+    Input `[B, C, *]`, output the same. Raises `ValueError` when the groups do not divide the channels, or for another
+    number of channels.
     """
 
     def __init__(self, channels: int, groups: int, eps: float = 1e-5, affine: bool = True) -> None:
@@ -123,13 +144,14 @@ class ChannelNorm(nn.Module):
         if channels < 1 or groups < 1 or channels % groups:
             raise ValueError(
                 f"expected a number of groups that divides the channels, got {channels} channels and {groups} groups: "
-                f"{_divisors_hint(channels, groups)}"
+                f"{math.gcd(channels, groups)} groups would divide them"
             )
         self.channels, self.groups, self.eps, self.affine = channels, groups, eps, affine
         self.weight = nn.Parameter(torch.ones(groups)) if affine else None
         self.bias = nn.Parameter(torch.zeros(groups)) if affine else None
 
-    # Spreading each pair over the channels of its group makes this a `group_norm` in one kernel; the gradients add up by themselves.
+    # Spreading each pair over the channels of its group makes this a `group_norm` in one kernel; the gradients add up
+    # by themselves.
     def forward(self, x: Tensor) -> Tensor:
         check_channels(x, self.channels)
         if self.weight is None or self.bias is None:
@@ -150,7 +172,8 @@ class BatchChannelNorm(nn.Module):
 
     * `channels`, `groups`: of the channel norm
     * `eps`, `momentum`: of both norms, and of the running statistics
-    * `estimate`: take the estimated statistics (for micro-batches) instead of the batch's own (when the batch is large enough)
+    * `estimate`: take the estimated statistics (for micro-batches) instead of the batch's own (when the batch is large
+      enough)
 
     Input `[B, C, *]`, output the same. Each half has its affine: $2C$ parameters in the first, $2G$ in the second.
 
@@ -164,14 +187,16 @@ class BatchChannelNorm(nn.Module):
         self.batch_norm = (EstimatedBatchNorm if estimate else BatchNorm)(channels, eps, momentum)
         self.channel_norm = ChannelNorm(channels, groups, eps)
 
-    # After the batch norm no channel sits far below the others, so what the channel norm subtracts eliminates none of them.
+    # After the batch norm no channel sits far below the others, so what the channel norm subtracts eliminates none of
+    # them.
     def forward(self, x: Tensor) -> Tensor:
         return self.channel_norm(self.batch_norm(x))
 
 
 class BatchNorm(nn.BatchNorm2d):
     r"""
-    Torch's batch norm for any number of trailing dimensions. Torch has one class for each number, and they differ in nothing but this check.
+    Torch's batch norm for any number of trailing dimensions. Torch has one class for each number, and they differ in
+    nothing but this check.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -184,27 +209,22 @@ def check_channels(x: Tensor, channels: int) -> None:
         raise ValueError(f"expected input of shape [B, {channels}, *], got {list(x.shape)}")
 
 
-def _divisors_hint(channels: int, groups: int) -> str:
-    if channels < 1 or groups < 1:
-        return "both must be at least 1"
-    return f"{max(g for g in range(1, min(groups, channels) + 1) if channels % g == 0)} groups would do"
-
-
 if __name__ == "__main__":
     # ## See it work
     #
-    # One image per step. Each image has its own level (standard deviation 1 between images) and its own contrast (1 within an image),
-    # around a channel mean of 5, so over the whole population the variance is 2.
+    # One image per step. Each image has its own level (standard deviation 1 between images) and its own contrast (1
+    # within an image), around a channel mean of 5, so over the whole population the variance is 2.
     torch.manual_seed(0)
+    stream = 5 + torch.randn(600, 1, 1, 1, 1) + torch.randn(600, 1, 1, 16, 16)  # 600 steps of [1, 1, 16, 16]
     estimated = EstimatedBatchNorm(channels=1)
-    outputs = []
-    for _ in range(600):
-        x = 5 + torch.randn(1, 1, 1, 1) + torch.randn(1, 1, 16, 16)
+    outputs, variances = [], []
+    for x in stream:
         outputs.append(estimated(x).detach())
-    settled = torch.cat(outputs[300:])
-    print(f"running mean {estimated.running_mean.item():.2f}, running variance {estimated.running_var.item():.2f}")
-    print(f"output after 300 steps: mean {settled.mean():+.2f}, std {settled.std():.2f}")
-    # BatchNorm, on the same stream, normalizes each image by itself: the level that tells the images apart is gone.
+        variances.append(estimated.running_var.item())
+    settled = torch.cat(outputs[300:])  # [300, 1, 16, 16]
+    print(f"running variance, mean of the last 300 steps: {sum(variances[300:]) / 300:.2f}")
+    print(f"output in these steps: mean {settled.mean():+.2f}, std {settled.std():.2f}")
+    # BatchNorm, on the same stream, normalizes each image by itself: the level that told the images apart is gone.
     batch_norm = BatchNorm(1)
-    levels = torch.stack([batch_norm(5 + torch.randn(1, 1, 1, 1) + torch.randn(1, 1, 16, 16)).mean() for _ in range(300)])
-    print(f"spread of image levels: estimated {settled.mean((1, 2, 3)).std():.2f}, BatchNorm {levels.std():.1e}")
+    levels = torch.stack([batch_norm(x).mean() for x in stream[300:]])  # [300]
+    print(f"spread of the images' levels: estimated {settled.mean((1, 2, 3)).std():.2f}, BatchNorm {levels.std():.1e}")

@@ -1,9 +1,10 @@
 r"""
 # CIFAR-10 as tensors
 
-60,000 images of 32x32 pixels fit in 180 MB as bytes. So they are decoded **once**, kept as one `uint8` tensor, and everything after that (cropping,
-flipping, scaling) is a few tensor operations on a whole batch, on whatever device the model is on. There are no worker processes to start and no
-image is decoded twice; on a laptop that is the difference between waiting for the model and waiting for the loader.
+60,000 images of 32x32 pixels fit in 180 MB as bytes. So they are decoded **once**, kept as one `uint8` tensor, and
+everything after that (cropping, flipping, scaling) is a few tensor operations on a whole batch, on whatever device the
+model is on. There are no worker processes to start and no image is decoded twice; on a laptop that is the difference
+between waiting for the model and waiting for the loader.
 
 The data comes through Hugging Face [datasets](https://huggingface.co/docs/datasets), from one of three places:
 
@@ -19,6 +20,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,7 +65,8 @@ def load(data: str = "hub") -> Images:
 
     * `data`: `"hub"`, `"digits"` or a folder, as in the table above
 
-    Raises [`DataError`][labml_ws.cifar10.DataError], with one sentence that says what to do, when the data cannot be had or has other columns.
+    Raises [`DataError`][labml_ws.cifar10.DataError], with one sentence that says what to do, when the data cannot be
+    had or has other columns.
     """
     if data == "digits":
         return digits()
@@ -72,36 +75,54 @@ def load(data: str = "hub") -> Images:
 
     datasets.disable_progress_bars()
     try:
-        if data == "hub":
-            splits = datasets.load_dataset(HUB)
-        else:
-            splits = datasets.load_dataset("parquet", data_files=parquet_files(data))
+        splits = load_from_hub() if data == "hub" else load_folder(data)
     except DataError:
         raise
     except Exception as error:
         raise DataError(
-            f"could not load {HUB if data == 'hub' else data} ({type(error).__name__}): pass --data DIR for a folder with "
-            "CIFAR-10's parquet files, or --data digits for the small data set that needs no download"
+            f"could not load {HUB if data == 'hub' else data} ({type(error).__name__}): pass --data DIR for a folder "
+            "with CIFAR-10's parquet files, or --data digits for the small data set that needs no download"
         ) from error
     return decoded(splits, source=f"{HUB} on the Hugging Face hub" if data == "hub" else f"folder {Path(data).name}")
 
 
-def parquet_files(folder: str) -> dict[str, list[str]]:
+# Without a network the library retries for a minute or more before it looks into its cache. One question with a short
+# patience tells; offline, a data set that was downloaded before still loads.
+def load_from_hub() -> Any:
+    import datasets
+    from huggingface_hub import HfApi
+
+    offline = datasets.config.HF_HUB_OFFLINE
+    try:
+        HfApi().dataset_info(HUB, timeout=10)
+    except Exception:
+        datasets.config.HF_HUB_OFFLINE = True
+    try:
+        return datasets.load_dataset(HUB)
+    finally:
+        datasets.config.HF_HUB_OFFLINE = offline
+
+
+def load_folder(folder: str) -> Any:
+    import datasets
+
     files = {split: sorted(str(path) for path in Path(folder).glob(f"{split}*.parquet")) for split in ("train", "test")}
     if not all(files.values()):
+        found = [f"only {split}*.parquet" for split in files if files[split]]
         raise DataError(
-            f"expected train*.parquet and test*.parquet in {folder}, found "
-            f"{'neither' if not any(files.values()) else 'only one of them'}: pass a folder that holds both, or --data digits"
+            f"expected train*.parquet and test*.parquet in {folder}, found {' and '.join(found) or 'neither'}: "
+            "pass --data DIR with a folder that holds both, or --data digits"
         )
-    return files
+    return datasets.load_dataset("parquet", data_files=files)
 
 
-def decoded(splits: "datasets.DatasetDict", source: str) -> Images:  # type: ignore[name-defined] # noqa: F821
+def decoded(splits: Any, source: str) -> Images:
     """
     ## Decode once
 
-    The decoded tensors are cached beside the library's own files. The names of those files change with the data, so they are the key; the file is
-    written under another name and then renamed, so a run that is interrupted leaves no half of it behind.
+    The decoded tensors are cached beside the library's own files. The names of those files change with the data, so
+    they are the key; the file is written under another name and then renamed, so a run that is interrupted leaves no
+    half of it behind.
     """
     import datasets
     import numpy as np
@@ -115,7 +136,9 @@ def decoded(splits: "datasets.DatasetDict", source: str) -> Images:  # type: ign
         for split in ("train", "test"):
             columns = splits[split].column_names
             if not {"img", "label"} <= set(columns):
-                raise DataError(f"expected the columns img and label in {source}, got {columns}: rename them to match {HUB}")
+                raise DataError(
+                    f"expected the columns img and label in {source}, got {columns}: rename them to match {HUB}"
+                )
             # A parquet file need not say that these bytes are images.
             column = splits[split].cast_column("img", datasets.Image())["img"]
             pixels = np.stack([np.asarray(image.convert("RGB")) for image in column])  # [N, 32, 32, 3]
@@ -130,14 +153,16 @@ def decoded(splits: "datasets.DatasetDict", source: str) -> Images:  # type: ign
             partial.replace(cache)
         finally:
             partial.unlink(missing_ok=True)
-    return Images(**load_file(cache), source=source)
+    tensors = load_file(cache)
+    return Images(tensors["train_x"], tensors["train_y"], tensors["test_x"], tensors["test_y"], source)
 
 
 def digits() -> Images:
     """
     ## Digits, for when there is no network
 
-    8x8 grey images, enlarged to 32x32 and repeated over three channels, so that the same network takes them. Every fifth image is for testing.
+    8x8 grey images, enlarged to 32x32 and repeated over three channels, so that the same network takes them. Every
+    fifth image is for testing.
     """
     from sklearn.datasets import load_digits
 
@@ -150,7 +175,10 @@ def digits() -> Images:
 
 
 def channel_stats(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each color over a data set, in units of full brightness: `uint8 [N, 3, H, W]` -> `[3, 1, 1]` each."""
+    """
+    Mean and standard deviation of each color over a data set, `uint8 [N, 3, H, W]`, in units of full brightness: two
+    tensors of shape `[3, 1, 1]`. Counting the 256 levels gives them exactly, without a float copy of all the images.
+    """
     counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in x.transpose(0, 1)]).double()
     levels = torch.arange(256, dtype=torch.float64) / 255
     share = counts / counts.sum(dim=1, keepdim=True)  # [3, 256]
@@ -168,8 +196,9 @@ def augment(x: Tensor, generator: torch.Generator, padding: int = 4, flip: bool 
     r"""
     ## Crop and flip, all at once
 
-    The usual augmentation: pad by four pixels, cut out a 32x32 window at random, mirror every second image. Done with indices rather than in a loop
-    over images: `rows[b]` and `columns[b]` are the pixels of the padded image that image $b$ keeps.
+    The usual augmentation: pad by four pixels, cut out a 32x32 window at random, mirror every second image. Done with
+    indices rather than in a loop over images: `rows[b]` and `columns[b]` are the pixels of the padded image that image
+    $b$ keeps.
 
     * `x`: floats, `[B, 3, H, W]`, normalized, so that the zero padding is the average color
     * `generator`: where the randomness comes from, on the device of `x`
@@ -192,7 +221,8 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
     """
     ## Batches
 
-    A data set that is asked for a whole batch of indices at once (`__getitems__`), instead of for 64 images that are then stacked again.
+    A data set that is asked for a whole batch of indices at once (`__getitems__`), instead of for 64 images that are
+    then stacked again.
     """
 
     def __init__(self, x: Tensor, y: Tensor) -> None:
@@ -209,7 +239,8 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         return self.x[rows], self.y[rows]
 
 
-# The order of the images is drawn from its own seeded generator, so that it depends on the seed alone and not on what else used random numbers.
+# The order of the images is drawn from its own seeded generator, so that it depends on the seed alone and not on what
+# else used random numbers.
 def loader(x: Tensor, y: Tensor, batch_size: int, seed: int | None = None) -> DataLoader[tuple[Tensor, Tensor]]:
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     return DataLoader(

@@ -1,8 +1,8 @@
 r"""
 # The experiment
 
-Train the [VGG](vgg.md) on [CIFAR-10](cifar10.md). One frozen dataclass holds every setting with its reason, and doubles as the command line; one
-function holds the whole training run, to be read from top to bottom.
+Train the [VGG](vgg.md) on [CIFAR-10](cifar10.md). One frozen dataclass holds every setting with its reason, and doubles
+as the command line; one function holds the whole training run, to be read from top to bottom.
 
 ```sh
 python -m labml_ws.experiment                              # WS + BCN, full width
@@ -11,20 +11,17 @@ python -m labml_ws.experiment --data digits --width 0.25   # no network, a minut
 python -m labml_ws.experiment --help
 ```
 
-[Accelerate](https://huggingface.co/docs/accelerate) takes care of the device, mixed precision and gradient accumulation, so the loop does not mention
-them. What comes out is a **record**: the settings, the command, versions, hardware, a fingerprint of the data, the metrics and the weights. The
-[recorded run](../runs/index.md) on this site is one.
+[Accelerate](https://huggingface.co/docs/accelerate) takes care of the device, mixed precision and gradient
+accumulation, so the loop does not mention them. What comes out is a [**record**](record.md): the settings, the command,
+versions, hardware, a fingerprint of the data, the metrics and the weights. The
+[recorded runs](../tutorials/recorded_run.md) of this site are such records.
 """
 
-import json
-import platform
-import shlex
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +32,10 @@ from torch.nn import functional as F
 from labml_ws import cifar10
 from labml_ws.batch_channel_norm import BatchChannelNorm, BatchNorm
 from labml_ws.layers import Conv2d
+from labml_ws.record import Record
 from labml_ws.vgg import VGG, scaled
+
+DESCRIPTION = "Train a VGG on CIFAR-10 with Weight Standardization and Batch-Channel Normalization, and record the run."
 
 
 @dataclass(frozen=True)
@@ -43,20 +43,22 @@ class Config:
     """
     ## Settings
 
-    Train a VGG on CIFAR-10 with Weight Standardization and Batch-Channel Normalization. The defaults are those of the original experiment; each
-    comment below is also what `--help` prints.
+    The defaults are those of the original experiment. Each comment here is also what `--help` prints.
     """
 
     # Standardize the convolutions' weights.
     ws: bool = True
-    # Normalization after each convolution: bcn is batch-channel norm, gn group norm, ln group norm with one group, bn batch norm.
+    # Normalization after each convolution: bcn is batch-channel norm, gn group norm, ln group norm with one group, bn
+    # batch norm.
     norm: Literal["bcn", "bn", "gn", "ln", "none"] = "bcn"
     # In bcn, use running estimates of the batch statistics (for micro-batches) rather than the batch's own.
     estimate: bool = True
-    # Groups at full width, for bcn and gn. A narrower network has proportionally fewer, so the number of channels in a group stays.
+    # Groups at full width, for bcn and gn. A narrower network has proportionally fewer, so the number of channels in a
+    # group stays.
     groups: int = 32
 
-    # Width of the network: 1 is the full VGG (14.7 million weights), 0.25 has a quarter of the channels and a sixteenth of the weights.
+    # Width of the network: 1 is the full VGG (14.7 million weights), 0.25 has a quarter of the channels and a sixteenth
+    # of the weights.
     width: float = 1.0
     # Where the images come from: hub, digits, or a folder with CIFAR-10's parquet files.
     data: str = "hub"
@@ -65,7 +67,8 @@ class Config:
     epochs: int = 5
     # Images per step.
     batch_size: int = 64
-    # Steps whose gradients are added up before the optimizer moves: 16 with --batch-size 4 updates like a batch of 64 but normalizes like 4.
+    # Steps whose gradients are added up before the optimizer moves: 16 with --batch-size 4 updates like a batch of 64
+    # but normalizes like 4.
     accumulate: int = 1
     # Adam's step size; with a one-cycle schedule, its peak.
     learning_rate: float = 2.5e-4
@@ -80,7 +83,8 @@ class Config:
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
     # Stay on the CPU even where there is a GPU.
     cpu: bool = False
-    # Where the record goes; by default runs/ and a name made from the settings. A folder that holds a record is not written over.
+    # Where the record goes; by default runs/ and a name made from the settings. A folder that holds a record is not
+    # written over.
     out: Path | None = None
     # Save the weights in half precision: half the size, for a record that is kept. Running statistics stay in float32.
     half_weights: bool = False
@@ -108,7 +112,8 @@ def build(config: Config) -> VGG:
     """
     ## The network of a setting
 
-    Every variant is the same VGG with another convolution and another normalization. Raises `ValueError` where the groups don't divide a layer's channels.
+    Every variant is the same VGG with another convolution and another normalization. Raises `ValueError` where the
+    groups don't divide a layer's channels.
     """
     groups = max(1, round(config.groups * config.width))
     norms: dict[str, Callable[[int], nn.Module] | None] = {
@@ -126,10 +131,11 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
     ## Train
 
     * `config`: the settings; `images`: [the data][labml_ws.cifar10.load]
-    * returns the last epoch's row of the metrics: losses (mean cross-entropy, in nats), accuracies (0 to 1), times (seconds)
+    * returns the last epoch's row of the metrics: losses (mean cross-entropy, in nats), accuracies (0 to 1), times
+      (seconds)
 
-    Writes `config.json`, `metrics.jsonl` and `model.safetensors` to the record's folder as it goes, so an interrupted run leaves what it had.
-    Raises `FileExistsError` when the folder already holds a record.
+    Writes [the record][labml_ws.record.Record] as it goes. Raises `FileExistsError` when its folder already holds one,
+    `ValueError` for a batch larger than the training set, and `FloatingPointError` when the loss is no longer finite.
     """
     from accelerate import Accelerator
     from accelerate.utils import set_seed
@@ -144,7 +150,9 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
     batches = cifar10.loader(images.train_x, images.train_y, config.batch_size, seed=config.seed)
     test = cifar10.loader(images.test_x, images.test_y, batch_size=500)
     if len(batches) == 0:
-        raise ValueError(f"expected --batch-size of at most {len(images.train_y)}, the training images, got {config.batch_size}")
+        raise ValueError(
+            f"expected --batch-size of at most {len(images.train_y)}, the training images, got {config.batch_size}"
+        )
     steps = config.epochs * -(-len(batches) // config.accumulate)
     scheduler = (
         torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=steps)
@@ -167,7 +175,10 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
         progress = tqdm(batches, f"epoch {epoch}/{config.epochs}", unit="step", disable=None, leave=False)
         for step, (x, y) in enumerate(progress, 1):
             x = cifar10.augment(cifar10.normalize(x, mean, std), generator, flip=images.flip)  # [B, 3, 32, 32]
-            # In here Accelerate holds the optimizer back until enough gradients have been added up.
+            # **What is a micro-batch?** A step of one or two images. The papers add up the gradients of many such steps
+            # before the weights move (Caffe's `iter_size`), and so does `--accumulate`: in here Accelerate holds the
+            # optimizer back until it is time. GroupNorm cannot tell this from a large batch; BatchNorm can, as
+            # its statistics are still those of the small one.
             with accelerator.accumulate(model):
                 logits = model(x)  # [B, 10]
                 loss = F.cross_entropy(logits, y)
@@ -181,13 +192,18 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
             if step % 50 == 0 or step == len(batches):
                 speed = seen / (time.perf_counter() - start)
                 accuracy = (correct / seen).item()
-                progress.set_postfix_str(f"loss {(total_loss / seen).item():.3f}, accuracy {accuracy:.1%}, {speed:.0f} images/s")
-                record.add(kind="step", epoch=epoch, step=step, loss=loss.item(), learning_rate=scheduler.get_last_lr()[0])
+                progress.set_postfix_str(
+                    f"loss {(total_loss / seen).item():.3f}, accuracy {accuracy:.1%}, {speed:.0f} images/s"
+                )
+                record.add(
+                    kind="step", epoch=epoch, step=step, loss=loss.item(), learning_rate=scheduler.get_last_lr()[0]
+                )
         train_seconds = time.perf_counter() - start
         # A loss of `nan` never comes back, so stop here, with the epochs before it safely recorded.
         if not torch.isfinite(total_loss):
             raise FloatingPointError(
-                f"the loss is {total_loss.item()} in epoch {epoch}: lower --learning-rate, or use a normalization (--norm {config.norm} now)"
+                f"the loss is {total_loss.item()} in epoch {epoch}: try a lower --learning-rate than "
+                f"{config.learning_rate}, or a normalization (--norm is {config.norm})"
             )
         test_loss, test_accuracy = evaluate(model, test, mean, std)
         row = record.add(
@@ -227,69 +243,17 @@ def evaluate(model: nn.Module, batches: Any, mean: Tensor, std: Tensor) -> tuple
     return loss / seen, correct / seen
 
 
-class Record:
-    """
-    ## The record of a run
-
-    Enough to trust a number, and to get it again: which command, on which data, with which versions, on what machine.
-    """
-
-    def __init__(self, config: Config, images: cifar10.Images, device: torch.device) -> None:
-        self.folder, self.half = config.folder, config.half_weights
-        if (self.folder / "config.json").exists():
-            raise FileExistsError(f"{self.folder} already holds the record of a run: pass another --out, or remove it first")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.start = time.perf_counter()
-        settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
-        # A folder's place on this machine means nothing to others; its name and the fingerprint of its content do.
-        settings["data"] = config.data if config.data in ("hub", "digits") else Path(config.data).name
-        arguments = [Path(word).name if word == config.data else word for word in sys.argv[1:]]
-        about = {
-            "config": settings,
-            "command": shlex.join(["python", "-m", "labml_ws.experiment", *arguments]),
-            "started": time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime()),
-            "data": {"source": images.source, "fingerprint": images.fingerprint, "train": len(images.train_y), "test": len(images.test_y)},
-            "versions": {"python": platform.python_version()} | {name: version(name) for name in ("torch", "accelerate", "datasets", "numpy")},
-            "hardware": {"device": str(device), "processor": processor(), "threads": torch.get_num_threads()},
-        }
-        (self.folder / "config.json").write_text(json.dumps(about, indent=2) + "\n")
-
-    def add(self, **row: Any) -> dict[str, Any]:
-        row["seconds"] = round(time.perf_counter() - self.start, 2)
-        with (self.folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps({key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()}) + "\n")
-        return row
-
-    def save_weights(self, model: nn.Module) -> None:
-        from safetensors.torch import save_file
-
-        parameters = dict(model.named_parameters())
-        tensors = {
-            name: tensor.half() if self.half and name in parameters else tensor for name, tensor in model.state_dict().items()
-        }  # fmt: skip
-        partial_file = self.folder / "model.safetensors.partial"
-        save_file(tensors, partial_file)
-        partial_file.replace(self.folder / "model.safetensors")
-
-
-def processor() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    cpuinfo = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] if cpuinfo.exists() else []
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def main(arguments: list[str] | None = None) -> int:
     """
     ## The command line
 
-    [tyro](https://brentyi.github.io/tyro/) turns the settings into options. What a user can mend ends in one sentence, not in a traceback.
+    [tyro](https://brentyi.github.io/tyro/) turns the settings into options. What a user can mend ends in one sentence,
+    not in a traceback.
     """
     import tyro
 
     try:
-        config = tyro.cli(Config, args=arguments, prog="python -m labml_ws.experiment")
+        config = tyro.cli(Config, args=arguments, prog="python -m labml_ws.experiment", description=DESCRIPTION)
         images = cifar10.load(config.data)
         row = train(config, images)
     except (cifar10.DataError, ValueError, FileExistsError, FloatingPointError) as error:

@@ -1,29 +1,34 @@
 r"""
 # Layers with standardized weights
 
-Each layer here is the torch layer of the same name with one change: it convolves with $\hat W$ instead of $W$. Arguments, attributes and
-`state_dict` keys are torch's, so a checkpoint of the plain layer loads into the standardized one and back.
+Each layer here is the torch layer of the same name with one change: it computes with $\hat W$ instead of $W$.
+Arguments, attributes and `state_dict` keys are torch's, so a checkpoint of the plain layer loads into the standardized
+one, and back.
 
 ```python
-from labml_ws import Conv2d        # instead of torch.nn.Conv2d
+from labml_ws import Conv2d  # instead of torch.nn.Conv2d
 
 block = nn.Sequential(Conv2d(3, 64, 3, padding=1, bias=False), nn.GroupNorm(32, 64), nn.ReLU())
 ```
 
-**Where to use it.** For convolutions that a normalization follows: that is where the authors use it, and all that they claim.
+**Where to use it.** For convolutions that a normalization follows. The authors replace exactly those, and claim nothing
+for others. With BatchNorm behind it WS is allowed, but BatchNorm already takes out a filter's scale, so there is less
+left to gain than with GroupNorm or [BCN][labml_ws.batch_channel_norm].
 
 **Where not to.**
 
-* *No normalization behind it.* $\hat W$ has a fixed length of $\sqrt I$ that training cannot change, so the output of the layer is about
-  $\sqrt I$ times its input. Ten such layers with ReLU between them reach $10^{11}$, beyond half precision; that is the `nan` that people report.
-* *The final classifier.* It must be able to scale its logits and nothing normalizes them afterwards: keep `nn.Linear`.
-* *Fan-in 1* (depthwise $1 \times 1$): refused with an error, as [the function explains][labml_ws.standardization.check_weight].
-* *Pretrained weights.* They load, but the network that they were trained for convolved with $W$, not $\hat W$. Expect to train again, with the
-  learning rate searched anew: the old one belonged to weights with another scale.
+* *With no normalization behind it.* $\hat W$ has length $\sqrt I$ whatever is learned, so a layer's output is about
+  $\sqrt I$ times its input. A stack of ten with ReLU between them leaves the range of half precision: that is the
+  `nan`, or the exploding activations, that people report.
+* *In the final classifier.* It must be able to scale its logits and nothing normalizes them: keep `nn.Linear`.
+* *At fan-in 1*, depthwise $1 \times 1$: refused with an error, as
+  [the function explains][labml_ws.standardization.check_weight].
+* *On pretrained weights, without training again.* They load, but they were trained to be convolved with as they are.
+  Expect to train anew and to search for a learning rate: the old one belonged to weights of another scale.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -47,8 +52,8 @@ class Conv2d(nn.Conv2d):
     Source: [arXiv:1903.10520](https://arxiv.org/abs/1903.10520), §2.
     """
 
-    # Over **which elements**? A filter's own: $\frac{C_{in}}{groups} k_h k_w$ weights for each output channel. Groups need no special care,
-    # as torch stores only the channels that a filter really reads.
+    # **Over which elements?** Those of one filter: $\frac{C_{in}}{groups} k_h k_w$ weights for each output channel.
+    # Groups need no special care, as torch stores only the channels that a filter really reads.
     def __init__(
         self,
         in_channels: int,
@@ -59,7 +64,7 @@ class Conv2d(nn.Conv2d):
         dilation: int | tuple[int, int] = 1,
         groups: int = 1,
         bias: bool = True,
-        padding_mode: str = "zeros",
+        padding_mode: Literal["zeros", "reflect", "replicate", "circular"] = "zeros",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
@@ -71,13 +76,14 @@ class Conv2d(nn.Conv2d):
         check_weight(self.weight, eps)
         self.eps = eps
 
-    # What the convolution sees. `weight` stays the trained parameter, and the optimizer needs no change.
+    # What the convolution sees. `weight` stays the trained parameter, so the optimizer needs no change.
     @property
     def w_hat(self) -> Tensor:
         return standardize(self.weight, self.eps)
 
-    # `_conv_forward` is where torch keeps padding modes, strides and groups. Calling it, rather than `F.conv2d`, keeps `padding_mode`
-    # working: labml's layer takes the argument and ignores it. The weight is standardized, never the activations.
+    # `_conv_forward` is where torch keeps padding modes, strides and groups. Calling it, rather than `F.conv2d`, keeps
+    # `padding_mode` working: labml's layer takes the argument and ignores it. Only the weight is standardized, never
+    # the input.
     def forward(self, input: Tensor) -> Tensor:
         return self._conv_forward(input, self.w_hat, self.bias)
 
@@ -89,18 +95,19 @@ class Standardized(nn.Module):
     r"""
     ## The others: one mixin
 
-    The remaining layers differ from `Conv2d` only in the torch class that stands behind them: `eps` by keyword, all else goes to torch.
+    The remaining layers differ from `Conv2d` only in the torch class behind them. `eps` goes by keyword, all else to
+    torch.
     """
 
-    weight: nn.Parameter
-    bias: nn.Parameter | None
+    weight: Tensor
 
     def __init__(self, *args: Any, eps: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.eps = eps
         check_weight(self.filters(), eps)
 
-    # The weight with output channels first, as the function wants it. Only the transposed layers need to rearrange theirs.
+    # The weight with output channels first, as the function wants it. Only the transposed layers need to rearrange
+    # theirs.
     def filters(self) -> Tensor:
         return self.weight
 
@@ -113,36 +120,34 @@ class Standardized(nn.Module):
 
 
 class Conv1d(Standardized, nn.Conv1d):
-    """Standardized [torch.nn.Conv1d][]: input `[B, C_in, L]`, each filter has $C_{in}/groups \\cdot k$ weights."""
+    r"""Standardized [torch.nn.Conv1d][]: input `[B, C_in, L]`, a filter has $C_{in}/groups \cdot k$ weights."""
 
     def forward(self, input: Tensor) -> Tensor:
         return self._conv_forward(input, self.w_hat, self.bias)
 
 
 class Conv3d(Standardized, nn.Conv3d):
-    """Standardized [torch.nn.Conv3d][]: input `[B, C_in, D, H, W]`, each filter has $C_{in}/groups \\cdot k_d k_h k_w$ weights."""
+    r"""Standardized [torch.nn.Conv3d][]: input `[B, C_in, D, H, W]`, $C_{in}/groups \cdot k_d k_h k_w$ weights."""
 
     def forward(self, input: Tensor) -> Tensor:
         return self._conv_forward(input, self.w_hat, self.bias)
 
 
 class Linear(Standardized, nn.Linear):
-    """Standardized [torch.nn.Linear][]: input `[*, in]`, one row of the matrix per output. For hidden layers that a normalization follows."""
+    """Standardized [torch.nn.Linear][]: input `[*, in]`, a filter is a row. For hidden layers that a norm follows."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.linear(input, self.w_hat, self.bias)
 
 
-class StandardizedTranspose(Standardized):
+class StandardizedTranspose(Standardized, nn.modules.conv._ConvTransposeNd):
     r"""
     ## Transposed convolutions
 
-    Torch stores these as `[C_in, C_out / groups, *kernel]`: a *row* of the tensor belongs to an **input** channel. The filter of an output
-    channel is a column, within its group, so standardizing the rows would mix weights that never meet in one sum.
+    Torch stores these as `[C_in, C_out / groups, *kernel]`: a *row* of the tensor belongs to an **input** channel. The
+    filter of an output channel is a column, within its group. Standardizing rows would mix weights that never meet in
+    one sum.
     """
-
-    groups: int
-    kernel_size: tuple[int, ...]
 
     # Split the groups off the input channels, put the outputs before the inputs: `[C_out, C_in / groups, *kernel]`.
     def filters(self) -> Tensor:
@@ -157,11 +162,11 @@ class StandardizedTranspose(Standardized):
 
     # Torch has no `_conv_forward` for these. `_output_padding` works out what `output_size` asks for.
     def transposed_forward(self, convolve: Any, input: Tensor, output_size: Sequence[int] | None) -> Tensor:
-        size = None if output_size is None else list(output_size)
-        output_padding = self._output_padding(
-            input, size, self.stride, self.padding, self.kernel_size, len(self.kernel_size), self.dilation
-        )  # fmt: skip
-        return convolve(input, self.w_hat, self.bias, self.stride, self.padding, output_padding, self.groups, self.dilation)
+        sizes: tuple[Any, ...] = (self.stride, self.padding, self.kernel_size, len(self.kernel_size), self.dilation)
+        output_padding = self._output_padding(input, list(output_size) if output_size else None, *sizes)
+        return convolve(
+            input, self.w_hat, self.bias, self.stride, self.padding, output_padding, self.groups, self.dilation
+        )
 
 
 class ConvTranspose1d(StandardizedTranspose, nn.ConvTranspose1d):
@@ -195,8 +200,16 @@ if __name__ == "__main__":
     layer.load_state_dict(plain.state_dict())
     print(layer)
     x = torch.randn(8, 16, 32, 32)
-    print(f"output std: plain {plain(x).std():.2f}, standardized {layer(x).std():.2f}, sqrt(fan-in) {(16 * 9) ** 0.5:.2f}")
-    # **Do I keep it at inference?** The computation no, the result yes: put $\hat W$ where $W$ was and use the plain layer, for export (ONNX included)
-    # and for speed. Keep $W$ if you want to go on training.
-    plain.load_state_dict({"weight": layer.w_hat.detach(), "bias": layer.bias.detach()})
+    print(f"output std: plain {plain(x).std():.2f}, standardized {layer(x).std():.2f}, sqrt(I) = {(16 * 9) ** 0.5:.2f}")
+    # **Do I keep it at inference?** The result yes, the computation no: put $\hat W$ where $W$ was and use the plain
+    # layer, for speed and for export (ONNX included). Keep $W$ if you want to go on training.
+    plain.load_state_dict(layer.state_dict() | {"weight": layer.w_hat.detach()})
     print(f"folded into a plain layer, largest difference: {(plain(x) - layer(x)).abs().max():.1e}")
+    # **How do I put it into a model that exists?** The layer has no parameter of its own, so a plain convolution can
+    # change its class where it stands. Weights, hooks and the optimizer's references to them stay. Leave out those that
+    # no normalization follows; here all but the last are followed by one.
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(4, 8), nn.ReLU(), nn.Conv2d(8, 10, 1))
+    convolutions: list[Any] = [module for module in model.modules() if type(module) is nn.Conv2d]
+    for module in convolutions[:-1]:
+        module.__class__, module.eps = Conv2d, 1e-5
+    print(model)

@@ -1,9 +1,9 @@
 r"""
 # A VGG for 32x32 images
 
-Thirteen convolutions and one linear layer ([Simonyan and Zisserman, 2014](https://arxiv.org/abs/1409.1556)): no skip connections and no
-tricks. That is what makes it a good place to watch normalization. With nothing else to keep the signal in range, what a normalization does, or
-fails to do, shows.
+Thirteen convolutions and one linear layer ([Simonyan and Zisserman, 2014](https://arxiv.org/abs/1409.1556)): no skip
+connections and no tricks. That is what makes it a good place to watch normalization. With nothing else to keep the
+signal in range, what a normalization does, or fails to do, shows.
 
 The convolution and the normalization are arguments, so that one network serves every comparison.
 
@@ -36,13 +36,14 @@ class VGG(nn.Module):
     r"""
     ## The network
 
-    * `blocks`: output channels of each convolution, a list per block. Each block ends in a pooling that halves height and width
+    * `blocks`: output channels of each convolution, a list per block. Each block ends in a pooling that halves height
+      and width
     * `conv`: makes a convolution from `(in_channels, out_channels, kernel_size, padding=, bias=)`
     * `norm`: makes a normalization from a number of channels; `None` for none
     * `classes`, `in_channels`: of the output and of the input
 
-    Input `[B, in_channels, H, W]`, output `[B, classes]`: logits. With five blocks a 32x32 image comes out as one pixel; the mean over positions
-    that follows lets other sizes from 32x32 up pass as well.
+    Input `[B, in_channels, H, W]`, output `[B, classes]`: logits. With five blocks a 32x32 image comes out as one
+    pixel; the mean over positions that follows lets other sizes from 32x32 up pass as well.
     """
 
     def __init__(
@@ -68,12 +69,14 @@ class VGG(nn.Module):
                 channels = out_channels
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
-        # The classifier stays a plain `nn.Linear`: it must be free to scale its logits, see [where not to use WS][labml_ws.layers].
+        # The classifier stays a plain `nn.Linear`: it must be free to scale its logits, see
+        # [where not to use WS][labml_ws.layers].
         self.classifier = nn.Linear(channels, classes)
         self.reset_parameters()
 
-    # He initialization, $\text{std}(W) = \sqrt{2/I}$: without normalization the signal would fade over 13 layers, and with WS it keeps the
-    # variance ($4 \cdot 10^{-4}$ in the widest layers) well above $\epsilon = 10^{-5}$. Torch's default is six times smaller.
+    # He initialization, $\text{std}(W) = \sqrt{2/I}$: without normalization the signal would fade over 13 layers, and
+    # with WS it keeps the variance ($4 \cdot 10^{-4}$ in the widest layers) well above $\epsilon = 10^{-5}$. Torch's
+    # default is six times smaller.
     def reset_parameters(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -87,7 +90,7 @@ class VGG(nn.Module):
 
 
 def scaled(width: float, blocks: Sequence[Sequence[int]] = BLOCKS) -> list[list[int]]:
-    """The same network, narrower or wider: every number of channels times `width`, so that 0.25 gives a quarter-width VGG."""
+    """The same network, narrower or wider: all numbers of channels times `width`; 0.25 is a quarter-width VGG."""
     if not width > 0:
         raise ValueError(f"expected a width above 0, got {width}: 1 is the full VGG, 0.25 a quarter of its channels")
     return [[max(1, round(channels * width)) for channels in block] for block in blocks]

@@ -241,6 +241,18 @@ def test_the_hub_without_a_network_names_both_ways_out(monkeypatch: pytest.Monke
     assert "--data digits" in message
 
 
+def test_a_hub_that_does_not_answer_is_not_asked_again_and_the_cache_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached, offline = cifar10.load_folder(str(folder)), []
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", unreachable)
+    monkeypatch.setattr(datasets, "load_dataset", lambda _: offline.append(datasets.config.HF_HUB_OFFLINE) or cached)
+    assert cifar10.load().train_y.tolist() == [3, 1, 9]
+    assert offline == [True]
+    assert datasets.config.HF_HUB_OFFLINE is False
+
+
 def test_the_hub_in_offline_mode_names_both_ways_out() -> None:
     message = sentence(cifar10.load)
     assert "--data DIR" in message
@@ -248,8 +260,9 @@ def test_the_hub_in_offline_mode_names_both_ways_out() -> None:
 
 
 def test_the_hub_is_asked_for_cifar10_and_named_as_the_source(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    splits = datasets.load_dataset("parquet", data_files=cifar10.parquet_files(str(folder)))
+    splits = cifar10.load_folder(str(folder))
     asked = []
+    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda *_, **__: None)
     monkeypatch.setattr(datasets, "load_dataset", lambda name, **_: asked.append(name) or splits)
     images = cifar10.load()
     assert asked == ["uoft-cs/cifar10"]

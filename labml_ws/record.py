@@ -1,0 +1,119 @@
+r"""
+# The record of a run
+
+A number without its command is a rumor. Each training run writes a folder with enough to trust its numbers, and to get
+them again:
+
+| file | what |
+|---|---|
+| `config.json` | settings and command, when it started, source and fingerprint of the data, versions, hardware |
+| `metrics.jsonl` | a line per 50 steps (`step`) and per epoch (`epoch`), each with the seconds since the start |
+| `model.safetensors` | the weights after the last complete epoch |
+
+All three are written as the run goes: one that is interrupted leaves what it had.
+"""
+
+import json
+import platform
+import shlex
+import sys
+import time
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from labml_ws.cifar10 import Images
+    from labml_ws.experiment import Config
+
+
+class Record:
+    """
+    ## Writing it
+
+    * `config`, `images`, `device`: what is run, on what, and where
+
+    Raises `FileExistsError` when the folder already holds a record: nothing is written over.
+    """
+
+    def __init__(self, config: "Config", images: "Images", device: torch.device) -> None:
+        self.folder, self.half = config.folder, config.half_weights
+        if (self.folder / "config.json").exists():
+            raise FileExistsError(
+                f"{self.folder} already holds the record of a run: pass another --out, or remove it first"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.start = time.perf_counter()
+        settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
+        # A folder's place on this machine means nothing to others; its name and the fingerprint of its content do.
+        settings["data"] = config.data if config.data in ("hub", "digits") else Path(config.data).name
+        renamed = {f"{option}{config.data}": f"{option}{settings['data']}" for option in ("", "--data=")}
+        arguments = [renamed.get(word, word) for word in sys.argv[1:]]
+        about = {
+            "config": settings,
+            "command": shlex.join(["python", "-m", "labml_ws.experiment", *arguments]),
+            "started": time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime()),
+            "data": {
+                "source": images.source,
+                "fingerprint": images.fingerprint,
+                "train": len(images.train_y),
+                "test": len(images.test_y),
+            },
+            "versions": {"python": platform.python_version()}
+            | {name: version(name) for name in ("torch", "accelerate", "datasets", "numpy")},
+            "hardware": {"device": str(device), "processor": processor(), "threads": torch.get_num_threads()},
+        }
+        (self.folder / "config.json").write_text(json.dumps(about, indent=2) + "\n")
+
+    def add(self, **row: Any) -> dict[str, Any]:
+        row["seconds"] = round(time.perf_counter() - self.start, 2)
+        with (self.folder / "metrics.jsonl").open("a") as file:
+            file.write(
+                json.dumps({key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()})
+                + "\n"
+            )
+        return row
+
+    def save_weights(self, model: nn.Module) -> None:
+        from safetensors.torch import save_file
+
+        parameters = dict(model.named_parameters())
+        tensors = {
+            name: tensor.half() if self.half and name in parameters else tensor
+            for name, tensor in model.state_dict().items()
+        }
+        partial_file = self.folder / "model.safetensors.partial"
+        save_file(tensors, partial_file)
+        partial_file.replace(self.folder / "model.safetensors")
+
+
+def processor() -> str:
+    """The name of the GPU, or of the processor, as far as the system tells it."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    # ## See it work
+    #
+    # Record a run that does not train: the folder, and what the first lines of its files say.
+    from tempfile import TemporaryDirectory
+
+    from labml_ws import cifar10, experiment
+
+    with TemporaryDirectory() as folder:
+        config = experiment.Config(data="digits", width=0.25, out=Path(folder) / "run")
+        record = Record(config, cifar10.load("digits"), torch.device("cpu"))
+        record.add(kind="epoch", epoch=0, test_accuracy=0.1)
+        record.save_weights(experiment.build(config))
+        for file in sorted(record.folder.iterdir()):
+            print(f"{file.name}: {file.stat().st_size:,} bytes")
+        print((record.folder / "metrics.jsonl").read_text().strip())
