@@ -1,0 +1,122 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Batch-Channel Normalization at small batch sizes
+#
+# A detector that fits one image on a GPU still has a BatchNorm in every block. What do its statistics do there, and what do
+# [estimated statistics](../annotated/batch_channel_norm.md) do instead? We feed both the same stream of images and watch.
+#
+# The images are scikit-learn's digits, real pixels and nothing to download. One random convolution with large strides leaves eight channels of 2x2
+# positions, as in the last stage of a VGG: that is where a small batch hurts most. At 32x32 even a single image pools 1,024 positions.
+
+# %%
+# %config InlineBackend.figure_formats = ["svg"]
+import matplotlib.pyplot as plt
+import torch
+from torch import nn
+
+from labml_ws import BatchChannelNorm, ChannelNorm, EstimatedBatchNorm
+from labml_ws.cifar10 import channel_stats, load, normalize
+
+torch.manual_seed(0)
+images = load("digits")
+with torch.no_grad():
+    x = nn.Conv2d(3, 8, 16, stride=16)(normalize(images.train_x, *channel_stats(images.train_x)))  # [N, 8, 2, 2]
+x = x + 2  # a channel mean far from zero, as behind a few layers without normalization
+order = torch.randint(len(x), (4096,))
+var, mean = torch.var_mean(x[:, 0], correction=0)
+print(f"channel 0 over all images: mean {mean:.2f}, variance {var:.2f}")
+
+# %% [markdown]
+# ## What a batch says about the mean
+#
+# Each panel follows the mean of one channel over 64 steps. The dashed line is the mean over the whole data set, what we would like to subtract. With 64
+# images per step the batch mean is close to it. With one image it is the mean of *that image*: BatchNorm then takes out exactly what tells
+# one image from another. The running estimate sees one image per step as well, and settles all the same.
+
+# %% alt="Three panels of a channel mean over 64 steps. Batch size 64: batch mean close to the data set's mean. Batch size 8: scattered. Batch size 1: strongly scattered, while the running estimate starts at zero and settles near the true mean." tags=["wide"]
+figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), sharey=True)
+for axis, batch_size in zip(axes, (64, 8, 1), strict=True):
+    estimated = EstimatedBatchNorm(8)
+    batch_means, running_means = [], []
+    for batch in order.split(batch_size)[:64]:
+        estimated(x[batch])
+        batch_means.append(x[batch, 0].mean().item())
+        running_means.append(estimated.running_mean[0].item())
+    axis.plot(batch_means, ".", color="C1", label="the batch's own")
+    axis.plot(running_means, color="C0", label="running estimate")
+    axis.axhline(mean.item(), color="black", linewidth=0.8, linestyle="--")
+    axis.set(title=f"{batch_size} image{'s' * (batch_size > 1)} per step", xlabel="step", ylim=(0, None))
+    spread = torch.tensor(batch_means).std()
+    print(f"batch size {batch_size:2}: spread of the batch means {spread:.3f}")
+axes[0].set_ylabel("mean of channel 0")
+axes[0].legend(loc="lower right", fontsize=9)
+plt.show()
+
+# %% [markdown]
+# ## Variance around which mean?
+#
+# At one image per step, take the spread around the image's own mean (labml's form) or around the old running mean (the authors' form, ours)? The first
+# never sees that images differ from *each other* and stays below the true variance. The second overshoots for about $1/r = 10$ steps, while the
+# running mean is still on its way, and then fluctuates around the truth.
+
+# %% alt="Running variance over 400 steps at one image per step. The form around the running mean overshoots at first and then fluctuates around the true variance; the form around the image's own mean stays below it." tags=["wide"]
+estimated, own = EstimatedBatchNorm(8), torch.ones(8)
+authors_form, own_form = [], []
+for image in order[:400]:
+    estimated(x[image, None])
+    own.lerp_(x[image].var(dim=(1, 2), correction=0), 0.1)
+    authors_form.append(estimated.running_var[0].item())
+    own_form.append(own[0].item())
+
+figure, axis = plt.subplots()
+axis.plot(authors_form, label="around the running mean")
+axis.plot(own_form, label="around the image's own mean")
+axis.axhline(var.item(), color="black", linewidth=0.8, linestyle="--", label="all images")
+axis.set(xlabel="step, one image each", ylabel="running variance of channel 0", ylim=(0, 3 * var.item()))
+axis.legend(fontsize=9)
+plt.show()
+late = [torch.tensor(form[100:]).mean() / var for form in (authors_form, own_form)]
+print(
+    f"mean after 100 steps, relative to the true variance: {late[0]:.2f} around the running mean, {late[1]:.2f} around its own"
+)
+
+# %% [markdown]
+# ## A channel that is falling behind
+#
+# Why a batch norm at all, if a channel norm needs no batch? Push one channel of a group down, step by step, as training may. The channel norm
+# normalizes the *group*: it lets that channel sink, and behind the ReLU fewer and fewer of its values survive, until none does and no gradient
+# comes back. That is an elimination singularity. BCN's batch norm lifts the channel first, whatever the shift.
+
+# %% alt="Share of positive values of one channel against its downward shift. Channel norm: falls from about a half to zero. Batch-channel norm: stays at about a half." tags=["wide"]
+shifts = torch.linspace(0, 8, 17)
+channel_norm, batch_channel_norm = ChannelNorm(8, groups=1), BatchChannelNorm(8, groups=1, estimate=False)
+active = {channel_norm: [], batch_channel_norm: []}
+for shift in shifts:
+    lowered = x.clone()
+    lowered[:, 0] -= shift * var.sqrt()
+    for norm, shares in active.items():
+        with torch.no_grad():
+            shares.append((norm(lowered)[:, 0] > 0).float().mean().item())
+
+figure, axis = plt.subplots()
+axis.plot(shifts, active[channel_norm], "o-", color="C1", label="channel norm alone")
+axis.plot(shifts, active[batch_channel_norm], "o-", color="C0", label="batch norm, then channel norm")
+axis.set(
+    xlabel="shift of the channel, in its standard deviations", ylabel="share of values above zero", ylim=(-0.03, 1)
+)
+axis.legend(fontsize=9)
+plt.show()
+print(
+    f"shifted by {shifts[-1]:.0f}: channel norm {active[channel_norm][-1]:.1%} active, BCN {active[batch_channel_norm][-1]:.1%}"
+)
