@@ -57,22 +57,24 @@ def test_every_convolution_is_followed_by_its_normalization_and_then_by_the_relu
     assert kinds == (2 * block + ["MaxPool2d"]) * 2 + (3 * block + ["MaxPool2d"]) * 3
 
 
-def test_by_default_it_is_the_full_network_with_standardized_weights_and_bcn() -> None:
-    with torch.device("meta"):
-        model = VGG()
-    assert [module.out_channels for module in convolutions(model)] == [width for block in BLOCKS for width in block]
-    assert {type(module) for module in convolutions(model)} == {Conv2d}
-    groups = {module.channel_norm.groups for module in model.modules() if isinstance(module, BatchChannelNorm)}
+@pytest.fixture(scope="module")
+def full() -> VGG:
+    return VGG()
+
+
+def test_by_default_it_is_the_full_network_with_standardized_weights_and_bcn(full: VGG) -> None:
+    assert [module.out_channels for module in convolutions(full)] == [width for block in BLOCKS for width in block]
+    assert {type(module) for module in convolutions(full)} == {Conv2d}
+    groups = {module.channel_norm.groups for module in full.modules() if isinstance(module, BatchChannelNorm)}
     assert groups == {32}
 
 
-def test_full_width_has_14_7_million_parameters() -> None:
-    with torch.device("meta"):
-        normalized, plain = VGG(), VGG(conv=nn.Conv2d, norm=None)
+def test_full_width_has_14_7_million_parameters(full: VGG) -> None:
+    plain = VGG(conv=nn.Conv2d, norm=None)
     channels = [3, *(width for block in BLOCKS for width in block)]
     weights = sum(9 * a * b for a, b in pairwise(channels)) + 512 * 10 + 10
     # BCN: a pair per channel and a pair for each of 32 groups; no normalization: a bias per channel.
-    assert sum(p.numel() for p in normalized.parameters()) == weights + 2 * sum(channels[1:]) + 13 * 2 * 32
+    assert sum(p.numel() for p in full.parameters()) == weights + 2 * sum(channels[1:]) + 13 * 2 * 32
     assert sum(p.numel() for p in plain.parameters()) == weights + sum(channels[1:])
     assert round(weights / 1e6, 1) == 14.7
 
