@@ -260,14 +260,23 @@ def test_the_hub_in_offline_mode_names_both_ways_out() -> None:
 
 
 def test_the_hub_is_asked_for_cifar10_and_named_as_the_source(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    splits = cifar10.load_folder(str(folder))
-    asked = []
-    monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda *_, **__: None)
+    files = {split: [str(file) for file in sorted(folder.glob(f"{split}*"))] for split in ("train", "test")}
+    splits, asked = datasets.load_dataset("parquet", data_files=files), []
     monkeypatch.setattr(datasets, "load_dataset", lambda name, **_: asked.append(name) or splits)
     images = cifar10.load()
     assert asked == ["uoft-cs/cifar10"]
     assert images.source == "uoft-cs/cifar10 on the Hugging Face hub"
     assert images.train_y.tolist() == [3, 1, 9]
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_asking_the_hub_in_vain_does_not_change_the_callers_offline_setting(
+    offline: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    sentence(cifar10.load)
+    assert datasets.config.HF_HUB_OFFLINE is offline
 
 
 # Digits
