@@ -200,9 +200,23 @@ def test_the_same_seed_gives_the_same_metrics_and_weights(images: Images, tmp_pa
     assert all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_another_seed_gives_other_metrics(images: Images, tmp_path: Path) -> None:
+def test_another_seed_gives_other_weights_another_order_and_another_augmentation(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    augment, seen = cifar10.augment, []
+
+    def watched(x: Tensor, generator: torch.Generator, **options: Any) -> Tensor:
+        seen.append((x, generator.initial_seed()))
+        return augment(x, generator, **options)
+
+    monkeypatch.setattr(cifar10, "augment", watched)
     for seed in (3, 4):
-        train(tiny(tmp_path / str(seed), seed=seed), images)
+        # Steps this small leave the weights where they started.
+        train(tiny(tmp_path / str(seed), seed=seed, learning_rate=1e-30), images)
+    weights = [load_file(tmp_path / name / "model.safetensors")["features.0.weight"] for name in ("3", "4")]
+    assert not torch.equal(*weights)
+    assert not torch.equal(seen[0][0], seen[6][0])
+    assert (seen[0][1], seen[6][1]) == (3, 4)
     assert timeless(tmp_path / "3") != timeless(tmp_path / "4")
 
 
