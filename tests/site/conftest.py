@@ -1,4 +1,4 @@
-"""One browser, one server, and one visit to every page at every width: the tests read what the visits saw."""
+"""One browser, one server, one visit to every page, measured at every width: the tests read what the visits saw."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tools.browser import HEIGHT, launch, pages, serve
+from tools.browser import HEIGHT, WIDTHS, launch, pages, serve
+
+PATIENCE = 120_000  # milliseconds: a page takes one second, on a machine that does nothing else
+
+FONTS = "document.fonts.ready.then(() => true)"
+# The first frame lays the page out at its new width, by the second one its scripts have answered. (Without scripts
+# there is nobody to answer, and no frame is ever announced.)
+FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
 
 # Read in the page, after its fonts have come. A formula or a listing inside something closed (<details>, a tab) has no
 # box and is not looked at; `checkVisibility` tells.
@@ -48,13 +55,11 @@ class Heard:
 
 @dataclass(frozen=True)
 class Visit:
-    """What a page showed and did when it was opened."""
+    """What a page showed, by the window's width, and what it said while it was open."""
 
     page: str
-    facts: dict[str, Any]
-    errors: list[str]
-    requests: list[str]
-    failed: list[str]
+    facts: dict[int, dict[str, Any]]
+    heard: Heard
 
 
 @pytest.fixture(scope="session")
@@ -79,13 +84,12 @@ Visits = Callable[..., list[Visit]]
 
 @pytest.fixture(scope="session")
 def visits(browser: Browser, address: str, site: Path, page_names: list[str]) -> Visits:
-    """`visits(width=1440, origin="http", javascript=True)`: every page, opened once per combination."""
+    """`visits("http")` opens every page by http, `visits("file")` from its folder; each only once."""
 
     @cache
-    def visit_all(width: int = 1440, origin: str = "http", javascript: bool = True) -> list[Visit]:
-        context = browser.new_context(
-            viewport={"width": width, "height": HEIGHT}, java_script_enabled=javascript, reduced_motion="reduce"
-        )
+    def visit_all(origin: str, javascript: bool = True) -> list[Visit]:
+        context = browser.new_context(java_script_enabled=javascript, reduced_motion="reduce")
+        context.set_default_timeout(PATIENCE)
         base = address if origin == "http" else site.as_uri()
         tab = context.new_page()
         heard = Heard()
@@ -98,9 +102,16 @@ def visits(browser: Browser, address: str, site: Path, page_names: list[str]) ->
         seen = []
         for page in page_names:
             heard = Heard()
+            facts = {}
+            tab.set_viewport_size({"width": WIDTHS[0], "height": HEIGHT})
             tab.goto(f"{base}/{page}", wait_until="load")
-            tab.evaluate("document.fonts.ready.then(() => true)")
-            seen.append(Visit(page, tab.evaluate(FACTS), heard.errors, heard.requests, heard.failed))
+            for width in WIDTHS:
+                tab.set_viewport_size({"width": width, "height": HEIGHT})
+                tab.evaluate(FONTS)
+                if javascript:
+                    tab.evaluate(FRAMES)
+                facts[width] = tab.evaluate(FACTS)
+            seen.append(Visit(page, facts, heard))
             tab.goto("about:blank")  # a page's last words are heard before the next one opens
         context.close()
         return seen

@@ -10,8 +10,8 @@ from tools.browser import WIDTHS
 
 pytestmark = pytest.mark.browser
 
-WAYS = [*[(width, "http") for width in WIDTHS], (1440, "file"), (390, "file")]
-ways = pytest.mark.parametrize(("width", "origin"), WAYS, ids=[f"{width}-{origin}" for width, origin in WAYS])
+origins = pytest.mark.parametrize("origin", ["http", "file"])
+widths = pytest.mark.parametrize("width", WIDTHS)
 
 
 def test_every_module_has_a_page(page_names: list[str], root: Path) -> None:
@@ -30,15 +30,15 @@ def test_every_tutorial_has_a_page_that_offers_its_notebook(site: Path, page_nam
     assert shown == len(tutorials)
 
 
-@ways
-def test_no_page_logs_an_error(visits: Callable, width: int, origin: str) -> None:
-    assert [(visit.page, visit.errors) for visit in visits(width, origin) if visit.errors] == []
+@origins
+def test_no_page_logs_an_error(visits: Callable, origin: str) -> None:
+    assert [(visit.page, visit.heard.errors) for visit in visits(origin) if visit.heard.errors] == []
 
 
-@ways
-def test_no_page_asks_another_host(visits: Callable, width: int, origin: str) -> None:
+@origins
+def test_no_page_asks_another_host(visits: Callable, origin: str) -> None:
     local = {"http": "127.0.0.1", "file": ""}[origin]
-    asked = [(visit.page, url) for visit in visits(width, origin) for url in visit.requests]
+    asked = [(visit.page, url) for visit in visits(origin) for url in visit.heard.requests]
     assert asked
     foreign = [
         (page, url)
@@ -48,63 +48,70 @@ def test_no_page_asks_another_host(visits: Callable, width: int, origin: str) ->
     assert foreign == []
 
 
-@ways
-def test_nothing_that_a_page_asks_for_is_missing(visits: Callable, width: int, origin: str) -> None:
-    assert [(visit.page, visit.failed) for visit in visits(width, origin) if visit.failed] == []
-    assert [(visit.page, f) for visit in visits(width, origin) for f in visit.facts["fonts"]] == []
-    assert [(v.page, i["src"]) for v in visits(width, origin) for i in v.facts["images"] if not i["drawn"]] == []
+@origins
+def test_nothing_that_a_page_asks_for_is_missing(visits: Callable, origin: str) -> None:
+    assert [(visit.page, visit.heard.failed) for visit in visits(origin) if visit.heard.failed] == []
+    shown = [(visit.page, facts) for visit in visits(origin) for facts in visit.facts.values()]
+    assert [(page, family) for page, facts in shown for family in facts["fonts"]] == []
+    assert [(page, image["src"]) for page, facts in shown for image in facts["images"] if not image["drawn"]] == []
 
 
-@ways
-def test_no_page_scrolls_sideways(visits: Callable, width: int, origin: str) -> None:
-    seen = {visit.page: visit.facts["overflow"] for visit in visits(width, origin)}
+@origins
+@widths
+def test_no_page_scrolls_sideways(visits: Callable, origin: str, width: int) -> None:
+    seen = {visit.page: visit.facts[width]["overflow"] for visit in visits(origin)}
     assert {page: pixels for page, pixels in seen.items() if pixels > 0} == {}
 
 
-@ways
-def test_every_page_has_one_title(visits: Callable, width: int, origin: str) -> None:
-    assert [(v.page, v.facts["h1"]) for v in visits(width, origin) if len([*filter(None, v.facts["h1"])]) != 1] == []
+@widths
+def test_every_page_has_one_title(visits: Callable, width: int) -> None:
+    titles = {visit.page: [*filter(None, visit.facts[width]["h1"])] for visit in visits("http")}
+    assert {page: found for page, found in titles.items() if len(found) != 1} == {}
 
 
-@ways
-def test_every_formula_is_drawn_and_can_be_heard(visits: Callable, width: int, origin: str) -> None:
-    formulas = [(visit.page, formula) for visit in visits(width, origin) for formula in visit.facts["formulas"]]
+@origins
+@widths
+def test_every_formula_is_drawn_and_can_be_heard(visits: Callable, origin: str, width: int) -> None:
+    formulas = [(visit.page, formula) for visit in visits(origin) for formula in visit.facts[width]["formulas"]]
     assert len(formulas) > 20
     assert [(p, f) for p, f in formulas if not (f["width"] > 1 and f["height"] > 1 and f["mathml"])] == []
 
 
-@ways
-def test_no_page_shows_unrendered_tex(visits: Callable, width: int, origin: str) -> None:
+def test_no_page_shows_unrendered_tex(visits: Callable) -> None:
     signs = ("$$", "\\frac", "\\begin{", "\\mu", "\\sigma", "\\hat", "\\code{")
-    assert [(v.page, sign) for v in visits(width, origin) for sign in signs if sign in v.facts["words"]] == []
+    words = {visit.page: visit.facts[WIDTHS[0]]["words"] for visit in visits("http")}
+    assert [(page, sign) for page, text in words.items() for sign in signs if sign in text] == []
 
 
-@ways
-def test_every_listing_is_visible(visits: Callable, width: int, origin: str) -> None:
-    listings = [(visit.page, listing) for visit in visits(width, origin) for listing in visit.facts["listings"]]
+@origins
+@widths
+def test_every_listing_is_visible(visits: Callable, origin: str, width: int) -> None:
+    listings = [(visit.page, listing) for visit in visits(origin) for listing in visit.facts[width]["listings"]]
     assert len(listings) > 20
     assert [(p, x) for p, x in listings if x["text"] and not (x["width"] > 50 and x["height"] > 10)] == []
 
 
-def test_without_javascript_words_code_and_formulas_are_the_same(visits: Callable) -> None:
-    for bare, live in zip(visits(javascript=False), visits(), strict=True):
-        assert bare.page == live.page
-        assert len(bare.facts["formulas"]) >= len(live.facts["formulas"]), bare.page
-        assert len(bare.facts["listings"]) >= len(live.facts["listings"]), bare.page
-        assert all(x["height"] > 1 for x in bare.facts["formulas"] + bare.facts["listings"] if x["text"]), bare.page
-        assert bare.facts["overflow"] <= 0, bare.page
-        assert len(bare.facts["words"]) > 0.95 * len(live.facts["words"]), bare.page
+@widths
+def test_without_javascript_words_code_and_formulas_are_the_same(visits: Callable, width: int) -> None:
+    for without, with_it in zip(visits("http", javascript=False), visits("http"), strict=True):
+        page, bare, live = with_it.page, without.facts[width], with_it.facts[width]
+        assert without.page == page
+        assert len(bare["formulas"]) >= len(live["formulas"]), page
+        assert len(bare["listings"]) >= len(live["listings"]), page
+        assert [x for x in bare["formulas"] + bare["listings"] if x["text"] and x["height"] <= 1] == [], page
+        assert bare["overflow"] <= 0, page
+        assert len(bare["words"]) > 0.95 * len(live["words"]), page
 
 
 TWO_COLUMNS = 1024  # from this width on, prose stands left of the code that it explains
 
 
-@ways
-def test_prose_and_code_stand_side_by_side_or_stacked(visits: Callable, width: int, origin: str) -> None:
+@widths
+def test_prose_and_code_stand_side_by_side_or_stacked(visits: Callable, width: int) -> None:
     sections = [
         (visit.page, section["text"], section["prose"], section["code"])
-        for visit in visits(width, origin)
-        for section in visit.facts["sections"]
+        for visit in visits("http")
+        for section in visit.facts[width]["sections"]
         if section["prose"] and section["code"] and section["prose"]["height"] and section["code"]["height"]
     ]
     assert len(sections) > 20

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
+PATIENCE = 60_000  # milliseconds
+
 pytestmark = pytest.mark.browser
 
 
@@ -12,12 +14,13 @@ pytestmark = pytest.mark.browser
 def test_the_search_finds_a_function_by_its_name(browser: Browser, site: Path, address: str, origin: str) -> None:
     base = address if origin == "http" else site.as_uri()
     context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(PATIENCE)
     tab = context.new_page()
     tab.goto(f"{base}/index.html")
     tab.locator("body").press("/")
     tab.keyboard.type("weight_standardization", delay=10)
     results = tab.locator(".md-search-result__item a")
-    expect(results.first).to_be_visible(timeout=10_000)
+    expect(results.first).to_be_visible(timeout=PATIENCE)
     found = [results.nth(i).get_attribute("href") or "" for i in range(results.count())]
     assert any("standardization" in address for address in found), found
     results.first.click()
