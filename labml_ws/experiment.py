@@ -190,6 +190,12 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
             correct += (logits.argmax(dim=1) == y).sum()
             seen += len(y)
             if step % 50 == 0 or step == len(batches):
+                # A loss of `nan` never comes back, so stop here, with everything before it safely recorded.
+                if not torch.isfinite(total_loss):
+                    raise FloatingPointError(
+                        f"the loss is {loss.item()} in epoch {epoch}, step {step}: try a lower --learning-rate than "
+                        f"{config.learning_rate}, or a normalization (--norm is {config.norm})"
+                    )
                 speed = seen / (time.perf_counter() - start)
                 accuracy = (correct / seen).item()
                 progress.set_postfix_str(
@@ -199,12 +205,6 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
                     kind="step", epoch=epoch, step=step, loss=loss.item(), learning_rate=scheduler.get_last_lr()[0]
                 )
         train_seconds = time.perf_counter() - start
-        # A loss of `nan` never comes back, so stop here, with the epochs before it safely recorded.
-        if not torch.isfinite(total_loss):
-            raise FloatingPointError(
-                f"the loss is {total_loss.item()} in epoch {epoch}: try a lower --learning-rate than "
-                f"{config.learning_rate}, or a normalization (--norm is {config.norm})"
-            )
         test_loss, test_accuracy = evaluate(model, test, mean, std)
         row = record.add(
             kind="epoch",

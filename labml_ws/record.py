@@ -49,13 +49,16 @@ class Record:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.start = time.perf_counter()
         settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
-        # A folder's place on this machine means nothing to others; its name and the fingerprint of its content do.
-        settings["data"] = config.data if config.data in ("hub", "digits") else Path(config.data).name
-        renamed = {f"{option}{config.data}": f"{option}{settings['data']}" for option in ("", "--data=")}
-        arguments = [renamed.get(word, word) for word in sys.argv[1:]]
+        # Where folders lie on this machine means nothing to others; their names and the data's fingerprint do.
+        arguments = shlex.join(sys.argv[1:])
+        for key in ("data", "out"):
+            path = settings[key]
+            if path and Path(path).name != path and not (key == "out" and not Path(path).is_absolute()):
+                settings[key] = Path(path).name
+                arguments = arguments.replace(path, settings[key])
         about = {
             "config": settings,
-            "command": shlex.join(["python", "-m", "labml_ws.experiment", *arguments]),
+            "command": f"python -m labml_ws.experiment {arguments}".strip(),
             "started": time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime()),
             "data": {
                 "source": images.source,
