@@ -19,6 +19,7 @@
 # %%
 # %config InlineBackend.figure_formats = ["svg"]
 import json
+import textwrap
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -40,22 +41,26 @@ print(", ".join(records))
 #
 # `make results DATA=folder` runs both again.
 
-# %%
+# %% tags=["hide-code"]
 for name, record in records.items():
-    hardware, versions = record["hardware"], record["versions"]
-    print(f"{name}\n  {record['command']}")
+    data, hardware = record["data"], record["hardware"]
+    print(name)
+    command = textwrap.wrap(record["command"], 76, break_on_hyphens=False)
+    print("  command  " + " \\\n             ".join(command))
+    print(f"  data     {data['source']}: {data['train']:,} training and {data['test']:,} test images")
     print(
-        f"  data      {record['data']['source']}, {record['data']['train']:,} training and {record['data']['test']:,} test images,"
+        "\n".join(
+            textwrap.wrap(
+                f"{record['config']['note']}, fingerprint {data['fingerprint']}",
+                76,
+                initial_indent=" " * 11,
+                subsequent_indent=" " * 11,
+            )
+        )
     )
-    print(
-        f"            fingerprint {record['data']['fingerprint']}"
-        + (f"; {record['config']['note']}" * bool(record["config"]["note"]))
-    )
-    print(
-        f"  machine   {hardware['processor']}, {hardware['device']}, {hardware['threads']} threads, shared with other work"
-    )
-    print(f"  versions  {', '.join(f'{package} {number}' for package, number in versions.items())}")
-    print(f"  started   {record['started']}\n")
+    print(f"  machine  {hardware['processor']}, {hardware['device']}, {hardware['threads']} threads")
+    print(f"  with     {', '.join(f'{package} {number}' for package, number in record['versions'].items())}")
+    print(f"  started  {record['started']}\n")
 
 # %% [markdown]
 # ## How it went
@@ -67,17 +72,22 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.2))
 for name, rows in metrics.items():
     steps = [row for row in rows if row["kind"] == "step"]
     epochs = [row for row in rows if row["kind"] == "epoch"]
-    per_epoch = max(row["step"] for row in steps)
-    left.plot(
-        [row["epoch"] - 1 + row["step"] / per_epoch for row in steps], [row["loss"] for row in steps], linewidth=0.8
-    )
+    length = max(row["step"] for row in steps)
+    time = [row["epoch"] - 1 + row["step"] / length for row in steps]
+    left.plot(time, [row["loss"] for row in steps], linewidth=0.8)
     right.plot([row["epoch"] for row in epochs], [row["test_accuracy"] for row in epochs], "o-", label=name)
 left.set(xlabel="epoch", ylabel="training loss (nats)", ylim=(0, None))
 right.set(xlabel="epoch", ylabel="test accuracy")
 right.legend(loc="lower right", fontsize=9)
 plt.show()
 
-# %%
+# %% [markdown]
+# ## Epoch by epoch
+#
+# The training columns are averages over the epoch, of augmented images and of a network that is still changing; that is
+# why they start below the test columns. The speed is that of a machine shared with other work.
+
+# %% tags=["hide-code"]
 for name, rows in metrics.items():
     print(f"{name}\n  epoch  train loss  train accuracy  test accuracy  images/s")
     for row in rows:

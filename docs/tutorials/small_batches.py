@@ -31,7 +31,8 @@ from labml_ws.cifar10 import channel_stats, load, normalize
 torch.manual_seed(0)
 images = load("digits")
 with torch.no_grad():
-    x = nn.Conv2d(3, 8, 16, stride=16)(normalize(images.train_x, *channel_stats(images.train_x)))  # [N, 8, 2, 2]
+    pixels = normalize(images.train_x, *channel_stats(images.train_x))
+    x = nn.Conv2d(3, 8, 16, stride=16)(pixels)  # [N, 8, 2, 2]
 x = x + 2  # a channel mean far from zero, as behind a few layers without normalization
 order = torch.randint(len(x), (4096,))
 var, mean = torch.var_mean(x[:, 0], correction=0)
@@ -42,9 +43,9 @@ print(f"channel 0 over all images: mean {mean:.2f}, variance {var:.2f}")
 #
 # Each panel follows the mean of one channel over 64 steps. The dashed line is the mean over the whole data set, what we would like to subtract. With 64
 # images per step the batch mean is close to it. With one image it is the mean of *that image*: BatchNorm then takes out exactly what tells
-# one image from another. The running estimate sees one image per step as well, and settles all the same.
+# one image from another. The running estimate sees one image per step as well, and settles all the same. (It starts at 0, below the panels.)
 
-# %% alt="Three panels of a channel mean over 64 steps. Batch size 64: batch mean close to the data set's mean. Batch size 8: scattered. Batch size 1: strongly scattered, while the running estimate starts at zero and settles near the true mean." tags=["wide"]
+# %% alt="Three panels of a channel mean over 64 steps. Batch size 64: batch mean close to the data set's mean. Batch size 8: scattered. Batch size 1: strongly scattered, while the running estimate rises and settles near the true mean." tags=["wide"]
 figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), sharey=True)
 for axis, batch_size in zip(axes, (64, 8, 1), strict=True):
     estimated = EstimatedBatchNorm(8)
@@ -56,19 +57,19 @@ for axis, batch_size in zip(axes, (64, 8, 1), strict=True):
     axis.plot(batch_means, ".", color="C1", label="the batch's own")
     axis.plot(running_means, color="C0", label="running estimate")
     axis.axhline(mean.item(), color="black", linewidth=0.8, linestyle="--")
-    axis.set(title=f"{batch_size} image{'s' * (batch_size > 1)} per step", xlabel="step", ylim=(0, None))
+    axis.set(title=f"{batch_size} image{'s' * (batch_size > 1)} per step", xlabel="step", ylim=(1.4, 2.4))
     spread = torch.tensor(batch_means).std()
     print(f"batch size {batch_size:2}: spread of the batch means {spread:.3f}")
 axes[0].set_ylabel("mean of channel 0")
-axes[0].legend(loc="lower right", fontsize=9)
+axes[0].legend(loc="upper right", fontsize=9)
 plt.show()
 
 # %% [markdown]
 # ## Variance around which mean?
 #
-# At one image per step, take the spread around the image's own mean (labml's form) or around the old running mean (the authors' form, ours)? The first
-# never sees that images differ from *each other* and stays below the true variance. The second overshoots for about $1/r = 10$ steps, while the
-# running mean is still on its way, and then fluctuates around the truth.
+# At one image per step, take the spread around the image's own mean (labml's form) or around the old running mean (the authors' form, and ours)? The
+# first never sees that images differ from *each other* and settles below the true variance. The second fluctuates around the truth.
+# Its price is paid at the start: both begin at 1, but while the running mean is still on its way from 0, the second counts that distance as variance.
 
 # %% alt="Running variance over 400 steps at one image per step. The form around the running mean overshoots at first and then fluctuates around the true variance; the form around the image's own mean stays below it." tags=["wide"]
 estimated, own = EstimatedBatchNorm(8), torch.ones(8)
@@ -86,10 +87,8 @@ axis.axhline(var.item(), color="black", linewidth=0.8, linestyle="--", label="al
 axis.set(xlabel="step, one image each", ylabel="running variance of channel 0", ylim=(0, 3 * var.item()))
 axis.legend(fontsize=9)
 plt.show()
-late = [torch.tensor(form[100:]).mean() / var for form in (authors_form, own_form)]
-print(
-    f"mean after 100 steps, relative to the true variance: {late[0]:.2f} around the running mean, {late[1]:.2f} around its own"
-)
+for name, form in (("the running mean", authors_form), ("the image's own", own_form)):
+    print(f"around {name:16}: {torch.tensor(form[100:]).mean() / var:.2f} of the true variance, after 100 steps")
 
 # %% [markdown]
 # ## A channel that is falling behind
@@ -112,11 +111,9 @@ for shift in shifts:
 figure, axis = plt.subplots()
 axis.plot(shifts, active[channel_norm], "o-", color="C1", label="channel norm alone")
 axis.plot(shifts, active[batch_channel_norm], "o-", color="C0", label="batch norm, then channel norm")
-axis.set(
-    xlabel="shift of the channel, in its standard deviations", ylabel="share of values above zero", ylim=(-0.03, 1)
-)
+axis.set(xlabel="shift of the channel, in its standard deviations", ylabel="share of values above zero")
+axis.set_ylim(-0.03, 1)
 axis.legend(fontsize=9)
 plt.show()
-print(
-    f"shifted by {shifts[-1]:.0f}: channel norm {active[channel_norm][-1]:.1%} active, BCN {active[batch_channel_norm][-1]:.1%}"
-)
+for norm, shares in active.items():
+    print(f"{type(norm).__name__:16}: {shares[-1]:.1%} of its values above zero when shifted by {shifts[-1]:.0f}")

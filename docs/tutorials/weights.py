@@ -31,7 +31,7 @@ from safetensors.torch import load_file
 from labml_ws import Conv2d, weight_standardization
 from labml_ws.experiment import Config, build
 
-run = next(path for path in map(Path, ("../runs/quarter-width", "docs/runs/quarter-width")) if path.exists())
+run = next(folder for folder in (Path("../runs"), Path("docs/runs")) if folder.exists()) / "quarter-width"
 record = json.loads((run / "config.json").read_text())
 config = Config(**record["config"] | {"out": None})
 
@@ -39,7 +39,7 @@ torch.manual_seed(config.seed)
 initial, trained = build(config), build(config)
 trained.load_state_dict(load_file(run / "model.safetensors"))
 layers = [name for name, module in trained.named_modules() if isinstance(module, Conv2d)]
-print(f"{len(layers)} convolutions, trained with: {record['command']}")
+print(f"{len(layers)} convolutions, {config.epochs} epochs, seed {config.seed}")
 
 # %% [markdown]
 # ## One curve per filter becomes one curve
@@ -75,8 +75,8 @@ plt.show()
 
 # %% alt="Three scatter plots of filter mean against filter standard deviation: initial, a set of narrow clouds; trained, wider clouds; standardized, a single point at mean zero and standard deviation one." tags=["wide"]
 def moments(weights):
-    var, mean = zip(*(torch.var_mean(weight.flatten(1), dim=1, correction=0) for weight in weights), strict=True)
-    return torch.cat(mean), torch.cat(var).sqrt()
+    rows = [torch.std_mean(weight.flatten(1), dim=1, correction=0) for weight in weights]
+    return torch.cat([mean for _, mean in rows]), torch.cat([std for std, _ in rows])
 
 
 before = [initial.get_submodule(name).weight.detach() for name in layers]
@@ -118,5 +118,6 @@ plt.show()
 
 # %%
 _, std = moments(after)
-print(f"smallest raw standard deviation {std.min():.4f}, so the smallest variance of a standardized filter is")
-print(f"{(std.square() / (std.square() + 1e-5)).min():.4f}")
+smallest = std.min()
+print(f"smallest raw standard deviation: {smallest:.4f}")
+print(f"smallest variance of a standardized filter: {smallest**2 / (smallest**2 + 1e-5):.4f}")
