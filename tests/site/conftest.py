@@ -35,7 +35,9 @@ FACTS = r"""
     words: text(prose),
     sections: shown('.annotated > .sec').map(s => {
       const [prose, code] = [s.querySelector(':scope > .prose'), s.querySelector(':scope > .code')];
-      return {text: text(s).slice(0, 60), prose: prose && box(prose), code: code && box(code)};
+      const lead = prose?.querySelector(':scope > :not(.permalink)');
+      const formula = lead?.matches('div.math') ? lead.getBoundingClientRect().height : 0;
+      return {text: text(s).slice(0, 60), prose: prose && box(prose), code: code && box(code), formula};
     }),
     images: shown('img').map(e => ({src: e.currentSrc || e.src, drawn: e.complete && e.naturalWidth > 0})),
     fonts: [...document.fonts].filter(f => f.status === 'error').map(f => f.family),

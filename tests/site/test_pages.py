@@ -109,16 +109,16 @@ TWO_COLUMNS = 1024  # from this width on, prose stands left of the code that it 
 @widths
 def test_prose_and_code_stand_side_by_side_or_stacked(visits: Callable, width: int) -> None:
     sections = [
-        (visit.page, section["text"], section["prose"], section["code"])
+        (visit.page, section["text"], section["formula"], section["prose"], section["code"])
         for visit in visits("http")
         for section in visit.facts[width]["sections"]
         if section["prose"] and section["code"] and section["prose"]["height"] and section["code"]["height"]
     ]
     assert len(sections) > 20
     crooked = []
-    for page, text, prose, code in sections:
-        # within half a line: a heading is taller than a line of code, and their first lines are what is aligned
-        aligned = abs(prose["top"] - code["top"]) <= 12 and prose["right"] <= code["left"] + 1
+    for page, text, formula, prose, code in sections:
+        # First baselines are aligned: a heading's is half a line lower than that of code, a formula's in its middle.
+        aligned = -1 <= code["top"] - prose["top"] <= max(12, formula) and prose["right"] <= code["left"] + 1
         stacked = prose["bottom"] <= code["top"] + 1 and abs(prose["width"] - code["width"]) <= 0.1 * width
         if not (aligned if width >= TWO_COLUMNS else stacked):
             crooked.append((page, text, prose, code))
