@@ -15,6 +15,7 @@ export NO_MKDOCS_2_WARNING := 1
 LIBRARY := $(wildcard labml_ws/*.py)
 TUTORIALS := $(wildcard docs/tutorials/*.py)
 NOTEBOOKS := $(TUTORIALS:.py=.ipynb)
+DEMOS := build/demos/made
 RUNS := $(shell find docs/runs -type f 2>/dev/null)
 # Everything a page can depend on, except what the build itself puts there.
 INPUTS := mkdocs.yml $(shell find docs labml_ws mkdocstrings_handlers -type f \
@@ -30,7 +31,7 @@ help: ## say what there is to make
 site: build/site.made ## build the annotated site into site/ (open site/index.html, no server needed)
 	@echo "site/index.html is ready: open it in a browser."
 
-serve: $(INSTALLED) $(VENDOR) $(NOTEBOOKS) ## serve the site while writing; rebuilds when a page or a module changes
+serve: $(INSTALLED) $(VENDOR) $(DEMOS) $(NOTEBOOKS) ## serve the site while writing; rebuilds when a page or a module changes
 	$(PY) -m mkdocs serve --watch labml_ws --watch mkdocstrings_handlers
 
 test: lint build/site.made ## prove it: style, types, unit tests, strict build, every page in a real Chromium
@@ -94,7 +95,12 @@ $(VENDOR): mkdocstrings_handlers/annotated/assets.py $(NODE_MODULES)
 $(NOTEBOOKS): %.ipynb: %.py $(LIBRARY) $(RUNS) tools/notebook.py $(wildcard docs/tutorials/matplotlibrc) $(INSTALLED)
 	@$(PY) tools/notebook.py $<
 
-build/site.made: $(INPUTS) build/inputs $(NOTEBOOKS) $(VENDOR) $(INSTALLED)
+# What each module's demo prints, shown on its page.
+$(DEMOS): $(LIBRARY) tools/demo.py tools/notebook.py mkdocstrings_handlers/annotated/demos.py $(INSTALLED)
+	@$(PY) -m tools.demo $(@D) $(LIBRARY)
+	@touch $@
+
+build/site.made: $(INPUTS) build/inputs $(DEMOS) $(NOTEBOOKS) $(VENDOR) $(INSTALLED)
 	$(PY) -m mkdocs build --strict --quiet
 	@touch $@
 

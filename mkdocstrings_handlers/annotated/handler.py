@@ -29,6 +29,7 @@ from pygments import highlight
 from pygments.formatters.html import HtmlFormatter
 from pygments.lexers.python import PythonLexer
 
+from . import demos
 from .figures import inline_png, inline_svg
 from .math import MathExtension, Origin
 from .names import Names
@@ -63,9 +64,9 @@ class AnnotatedHandler(BaseHandler):
     enable_inventory: ClassVar[bool] = True
     fallback_theme: ClassVar[str] = "material"
 
-    def __init__(self, root: Path, **kwargs: Any) -> None:
+    def __init__(self, root: Path, recorded: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.root = root
+        self.root, self.recorded = root, recorded
 
     def get_options(self, local_options: Mapping[str, Any]) -> Options:
         known = [field.name for field in fields(Options)]
@@ -93,10 +94,23 @@ class AnnotatedHandler(BaseHandler):
             # Python only warns of `"\\mu"`. On a page it's a formula that lost its letters, so here it's an error.
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                return Document(identifier, place, read_module(source), _highlight(source), Names(source))
+                sections = self._with_demo(read_module(source), source, identifier)
+                return Document(identifier, place, sections, _highlight(source), Names(source))
         except SyntaxError as error:
             hint = ' Begin the string with r""" to keep its backslashes.' if "escape" in error.msg else ""
             raise CollectionError(f"{place}:{error.lineno}: {error.msg}.{hint}") from error
+
+    # What the demos print is recorded beforehand, in the folder that the configuration names as `demos`.
+    def _with_demo(self, sections: list[Section], source: str, identifier: str) -> list[Section]:
+        if not self.recorded or not demos.demo(source):
+            return sections
+        record = self.root / self.recorded / f"{identifier}.json"
+        if not record.is_file():
+            raise CollectionError(
+                f"{identifier}: its demo has not been run, as {self.recorded}/{record.name} is missing. "
+                "`make site` runs it; do that first."
+            )
+        return demos.with_printed(sections, source, demos.read(record))
 
     def _notebook(self, identifier: str) -> Document:
         path = self.root / identifier
@@ -205,4 +219,4 @@ def _highlight(source: str) -> list[str]:
 
 def get_handler(*, handler_config: MutableMapping[str, Any], tool_config: Any, **kwargs: Any) -> AnnotatedHandler:
     root = Path(tool_config.config_file_path or ".").resolve().parent
-    return AnnotatedHandler(root, **kwargs)
+    return AnnotatedHandler(root, str(handler_config.get("demos", "")), **kwargs)

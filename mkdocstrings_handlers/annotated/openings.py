@@ -103,10 +103,15 @@ def headers(
     found: dict[int, tuple[Definition | ast.If, str, str]] = {
         line: (node, name, kind_of(node)) for line, (node, name) in heads.items()
     }
-    for node in tree.body:
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'":
-            found[node.lineno] = (node, "", "demo")
+    if demo := guard(tree):
+        found[demo.lineno] = (demo, "", "demo")
     return found
+
+
+def guard(tree: ast.Module) -> ast.If | None:
+    """The `if __name__ == "__main__":` that a module's demo stands under."""
+    guards = (n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "__name__ == '__main__'")
+    return next(guards, None)
 
 
 def import_zone(tree: ast.Module) -> range:

@@ -1,0 +1,60 @@
+"""Run the modules' demos: `labml_ws/x.py` becomes `build/demos/labml_ws.x.json`, which its page shows.
+
+A record carries a fingerprint of the code that it ran, here and in whatever the module imports from the library; prose
+does not count. While the fingerprint fits, the demo is not run again.
+"""
+
+import ast
+import hashlib
+import json
+import os
+import sys
+import traceback
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+
+from mkdocstrings_handlers.annotated import demos
+from tools import notebook
+
+
+def fingerprint(path: Path) -> str:
+    source = path.read_text()
+    digest = hashlib.sha256(f"torch {version('torch')}\n{notebook.code(ast.parse(source))}".encode())
+    for module, tree in sorted(notebook.modules(source).items()):
+        digest.update(f"{module.relative_to(notebook.ROOT)}\n{notebook.code(tree)}\n".encode())
+    return digest.hexdigest()
+
+
+def make(path: Path, folder: Path) -> None:
+    if not demos.demo(path.read_text()):
+        return
+    target = folder / f"{'.'.join(path.relative_to(notebook.ROOT).with_suffix('').parts)}.json"
+    wanted = fingerprint(path)
+    if target.exists() and json.loads(target.read_text())["fingerprint"] == wanted:
+        return
+    print(f"running {path.relative_to(notebook.ROOT)}", flush=True)
+    record = {"fingerprint": wanted, "printed": demos.run(path)}
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    unfinished.write_text(json.dumps(record, indent=1) + "\n")
+    unfinished.replace(target)
+
+
+def main(folder: str, *paths: str) -> int:
+    # A warning is one that every reader who runs the demo would see.
+    warnings.simplefilter("error")
+    for path in map(Path.resolve, map(Path, paths)):
+        try:
+            make(path, Path(folder))
+        except Exception as error:
+            at = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+            line = at[-1].lineno if at else 1
+            place = path.relative_to(notebook.ROOT)
+            print(f"{place}:{line}: the demo raised {type(error).__name__}: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
