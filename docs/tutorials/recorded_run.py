@@ -48,16 +48,8 @@ for name, record in records.items():
     command = textwrap.wrap(record["command"], 76, break_on_hyphens=False)
     print("  command  " + " \\\n             ".join(command))
     print(f"  data     {data['source']}: {data['train']:,} training and {data['test']:,} test images")
-    print(
-        "\n".join(
-            textwrap.wrap(
-                f"{record['config']['note']}, fingerprint {data['fingerprint']}",
-                76,
-                initial_indent=" " * 11,
-                subsequent_indent=" " * 11,
-            )
-        )
-    )
+    print(f"           {record['config']['note'] or 'as it came'}")
+    print(f"           fingerprint {data['fingerprint']}")
     print(f"  machine  {hardware['processor']}, {hardware['device']}, {hardware['threads']} threads")
     print(f"  with     {', '.join(f'{package} {number}' for package, number in record['versions'].items())}")
     print(f"  started  {record['started']}\n")
