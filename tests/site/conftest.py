@@ -36,8 +36,8 @@ FACTS = r"""
     sections: shown('.annotated > .sec').map(s => {
       const [prose, code] = [s.querySelector(':scope > .prose'), s.querySelector(':scope > .code')];
       const lead = prose?.querySelector(':scope > :not(.permalink)');
-      const formula = lead?.matches('div.math') ? lead.getBoundingClientRect().height : 0;
-      return {text: text(s).slice(0, 60), prose: prose && box(prose), code: code && box(code), formula};
+      const tall = lead?.matches('div.math, h1, h2') ? lead.getBoundingClientRect().height : 0;
+      return {text: text(s).slice(0, 60), prose: prose && box(prose), code: code && box(code), tall};
     }),
     images: shown('img').map(e => ({src: e.currentSrc || e.src, drawn: e.complete && e.naturalWidth > 0})),
     fonts: [...document.fonts].filter(f => f.status === 'error').map(f => f.family),

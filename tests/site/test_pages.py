@@ -109,16 +109,16 @@ TWO_COLUMNS = 1024  # from this width on, prose stands left of the code that it 
 @widths
 def test_prose_and_code_stand_side_by_side_or_stacked(visits: Callable, width: int) -> None:
     sections = [
-        (visit.page, section["text"], section["formula"], section["prose"], section["code"])
+        (visit.page, section["text"], section["tall"], section["prose"], section["code"])
         for visit in visits("http")
         for section in visit.facts[width]["sections"]
         if section["prose"] and section["code"] and section["prose"]["height"] and section["code"]["height"]
     ]
     assert len(sections) > 20
     crooked = []
-    for page, text, formula, prose, code in sections:
-        # First baselines are aligned: a heading's is half a line lower than that of code, a formula's in its middle.
-        aligned = -1 <= code["top"] - prose["top"] <= max(12, formula) and prose["right"] <= code["left"] + 1
+    for page, text, tall, prose, code in sections:
+        # First baselines are aligned: that of a title is lower than that of code, a formula's is in its middle.
+        aligned = -1 <= code["top"] - prose["top"] <= max(12, tall) and prose["right"] <= code["left"] + 1
         stacked = prose["bottom"] <= code["top"] + 1 and abs(prose["width"] - code["width"]) <= 0.1 * width
         if not (aligned if width >= TWO_COLUMNS else stacked):
             crooked.append((page, text, prose, code))
