@@ -1,24 +1,25 @@
 r"""
 # Weight Standardization
 
-BatchNorm works because it looks at a batch. Give it one image at a time, as a detector or a segmenter on a full GPU
-must, and it has nothing left to look at. Weight Standardization, [WS](https://arxiv.org/abs/1903.10520), moves the
-work to something that does not depend on the batch at all: the **weights**. Before each convolution, every filter is
-shifted to mean zero and scaled to variance one.
+BatchNorm normalizes with the mean and variance of a batch. Where a network fills the GPU with a single image, as in
+detection or segmentation, they are those of that one image. Weight Standardization,
+[WS](https://arxiv.org/abs/1903.10520), moves the work to something that does not depend on the batch at all: the
+**weights**. Before each convolution, every filter is shifted to mean zero and scaled to variance one.
 
 The optimizer goes on training the raw weight $W$; only the convolution sees $\hat W$. There is nothing new to learn
 and no running average to keep, and once training is over $\hat W$ can be
 [stored in place of $W$][labml_ws.layers], so at inference WS costs nothing.
 
-**Why should it help?** A function's *Lipschitz constant* is the steepest slope it has anywhere: how much the output can
-move when the input moves by one. When the *gradient* of the loss has a small one, the direction computed here is still
-right a step further on, and larger steps are safe. The paper argues that WS lowers these constants for the loss and for
-its gradient. Two steps make up WS, and it pays to keep them apart:
+**Why should it help?** A function's *Lipschitz constant* is the steepest slope it has anywhere: how far, at most, the
+output moves when the input moves by one. When the *gradient* of the loss has a small one, the direction computed here
+is still nearly right a step further on, and larger steps are safe. The paper argues that WS lowers these constants for
+the loss and for its gradient. WS is made of two steps, and it pays to keep them apart:
 
-* *Taking out the mean* is a projection, and a projection never makes a vector longer: the gradient that reaches
-  $W$ is the gradient of the centered weights, minus *its* mean. This half holds unconditionally.
-* *Dividing by the standard deviation* multiplies the gradient by $1/\sigma$, and filters are small: $\sigma$ is a few
-  hundredths. This half of "smoother" is relative to the scale of the weights.
+* *Taking out the mean* is an orthogonal projection, which never makes a vector longer: the gradient that reaches $W$ is
+  the gradient of the centered weights, minus *its* mean. This half of "smoother" holds for any weights.
+* *Dividing by the standard deviation* takes one more direction out of the gradient, but also multiplies it by
+  $1/\sigma$, and filters are small: $\sigma$ is well below one, so the gradient grows. This half is relative to the
+  scale of the weights.
 """
 
 import math
@@ -35,8 +36,9 @@ def weight_standardization(weight: Tensor, eps: float = 1e-5) -> Tensor:
     $$\code{w_hat}{\hat W_{i,j}} =
     \frac{\code{flat}{W_{i,j}} - \code{mean}{\mu_i}}{\sqrt{\code{var}{\sigma_i^2} + \code{eps}{\epsilon}}}$$
 
-    Row $i$ is the filter of one output channel; $j$ runs over the weights that feed it, its **fan-in**
-    $I = \frac{C_{in}}{groups} \cdot k_h \cdot k_w$. Each filter is treated by itself, and nothing is shared or learned.
+    Row $i$ is the filter of one output channel, and $j$ runs over all its weights. Their number is the **fan-in**, for
+    a 2-D convolution $I = \frac{C_{in}}{groups} \cdot k_h \cdot k_w$. Each filter is treated by itself; nothing is
+    shared or learned.
 
     * `weight`: shape `[C_out, C_in / groups, *kernel]` with any number of kernel dimensions, or `[out, in]` for a
       linear layer; any floating dtype and memory format
@@ -48,8 +50,9 @@ def weight_standardization(weight: Tensor, eps: float = 1e-5) -> Tensor:
     $\hat W$, $\mu$ and $\sigma$.
     """
     check_weight(weight, eps)
-    # One row per filter: $\code{flat}{W} \in \mathbb{R}^{O \times I}$. Half precision keeps three digits of a sum, and
-    # in fp16 a variance below $6 \cdot 10^{-8}$ becomes zero, so there the statistics are taken in float32.
+    # One row per filter: $\code{flat}{W} \in \mathbb{R}^{O \times I}$, where $O$ is $C_{out}$. Half precision keeps two
+    # or three digits of a sum, and in fp16 a variance below about $3 \cdot 10^{-8}$ rounds to zero, so there the
+    # statistics are taken in float32.
     flat = weight.flatten(start_dim=1)  # [O, I]
     if flat.dtype in (torch.float16, torch.bfloat16):
         flat = flat.float()
@@ -60,29 +63,32 @@ def weight_standardization(weight: Tensor, eps: float = 1e-5) -> Tensor:
     #
     # **Which variance?** The paper divides by $I$, which is `correction=0`. The authors' PyTorch code, labml's and
     # mmcv's divide by $I - 1$: their $\sigma$ is 6.1 % larger at $I = 9$, 1.9 % at $I = 27$, 0.09 % at $I = 576$, and
-    # `nan` at $I = 1$. A constant factor hardly matters in front of a normalization; it does matter for weights that
-    # were trained under one convention and are loaded under the other.
+    # `nan` at $I = 1$. A normalization that computes its statistics afresh takes such a factor out again. BatchNorm in
+    # evaluation does not: it has stored them, so weights trained under one convention give other outputs under the
+    # other.
     #
-    # The paper also writes $\sigma^2$ as $\frac{1}{I}\sum_j W_{i,j}^2 - \mu_i^2$. That is the same number, but a
-    # difference of two large ones when the mean is far from zero; `var_mean` avoids it.
+    # The paper also writes $\sigma^2$ as $\frac{1}{I}\sum_j W_{i,j}^2 - \mu_i^2$. The two look different and are equal,
+    # but this one is a difference of two large numbers when the mean is far from zero; `var_mean` avoids it.
     var, mean = torch.var_mean(flat, dim=1, correction=0, keepdim=True)  # [O, 1] each
     # **Where does eps sit?** Inside the root, as in the paper's current version; its first version and the authors'
-    # README add it to $\sigma$. Inside, a constant filter gives zeros and a finite gradient. Outside, the root of a
-    # zero variance sends back `nan`. Nor is it always negligible: at $I = 4608$ torch's default initialization has
+    # README add it to $\sigma$. Inside, a constant filter gives zeros and a finite gradient; outside, the root of its
+    # zero variance sends back `nan`. Nor is eps always negligible: at $I = 4608$ torch's default initialization has
     # variance $7 \cdot 10^{-5}$, and the root mean square of $\hat W$ is 0.94 instead of 1.
     #
-    # **What gradient flows?** The exact one, through $\code{mean}{\mu}$ and $\code{var}{\sigma^2}$ as well. With
-    # $g = \partial L / \partial \hat W$ for one filter and a bar for the mean over that filter,
+    # **What gradient flows?** The exact one, through $\code{mean}{\mu}$ and $\code{var}{\sigma^2}$ as well. For one
+    # filter, with $g = \partial L / \partial \hat W$, a bar for the mean over the filter and $\odot$ for the product
+    # weight by weight,
     #
     # $$\frac{\partial L}{\partial W} = \frac{1}{\sqrt{\sigma^2 + \epsilon}}
     # \left( g - \overline{g} - \hat W \cdot \overline{g \odot \hat W} \right).$$
     #
-    # The first subtraction makes it sum to zero: a plain gradient step never moves a filter's mean (Adam's
-    # can, as it rescales each weight's step). The second takes out the part along $\hat W$, all of it at
-    # $\epsilon = 0$: no gradient is spent on making a filter longer.
+    # The first subtraction makes it sum to zero: a plain gradient step never moves a filter's mean (Adam's can, as it
+    # rescales each weight's step). The second takes out the part along $\hat W$, all of it at $\epsilon = 0$: no
+    # gradient is spent on making a filter longer.
     #
-    # **And weight decay?** $\hat W$ ignores the length of $W$, so decay cannot shrink the function. It shortens $W$;
-    # as the gradient carries $1/\sigma$, that raises the effective step size, until the variance is down to $\epsilon$.
+    # **And weight decay?** But for eps, $\hat W$ ignores the length of $W$, so decay cannot shrink the function. It
+    # shortens $W$, and the same step turns a shorter filter further (under SGD the step itself grows as well, by
+    # $1/\sigma$): decay raises the effective step size, until the variance is down to about $\epsilon$.
     #
     # **Could the optimizer do it instead?** Standardizing $W$ itself after each step is another method: its gradient
     # is $g$, without the two subtractions.
@@ -95,14 +101,14 @@ def standardize(weight: Tensor, eps: float = 1e-5) -> Tensor:
     ## The same in one kernel
 
     Subtract the mean of a row, divide by $\sqrt{\sigma^2 + \epsilon}$ with $1/I$ in the variance: that is *layer
-    normalization*, applied to weights instead of activations. So torch's fused `layer_norm` computes $\hat W$ in one
-    pass over the memory, where the steps above read and write the weight several times, and brings a fused backward.
-    [The layers][labml_ws.layers] use this form; the demo at the end times both. (`group_norm` with one group is
-    faster still on the way forward, and slower on the way back.)
+    normalization*, applied to weights instead of activations. Torch's `layer_norm` is one kernel (here: one compiled
+    routine) each for forward and backward, where the steps above read and write the weight several times.
+    [The layers][labml_ws.layers] use this form; the demo at the end times both. (`group_norm` with one group is often
+    faster forward, but not reliably so backward.)
 
     Arguments, result and errors are those of
     [`weight_standardization`][labml_ws.standardization.weight_standardization]. That the two agree, in values,
-    gradients and second gradients, is tested in float64 on every shape that the layers use.
+    gradients and second gradients, is tested in float64 on every kind of weight that the layers have.
     """
     check_weight(weight, eps)
     # In half precision torch takes these statistics in float32 by itself.
@@ -113,9 +119,12 @@ def check_weight(weight: Tensor, eps: float) -> None:
     r"""
     ## What cannot be standardized
 
-    A filter with a single weight, as in a depthwise $1 \times 1$ convolution, minus its own mean is zero, whatever was
-    learned, and so is its gradient. Layer norm returns those zeros without a word, and $I - 1$ gives `nan`. A layer
-    that is silently dead is the worst outcome of all, so it is refused.
+    A filter with a single weight, as in a depthwise $1 \times 1$ convolution (one group per channel), is zero once its
+    own mean is subtracted, whatever was learned, and so is its gradient. Layer norm returns those zeros without a word,
+    and $I - 1$ gives `nan`. An error now is better than a layer that is silently dead.
+
+    The other refusals catch mistakes: a bias or the scale of a normalization passed as a weight, integers, and an `eps`
+    that is negative or `nan`.
     """
     if weight.dim() < 2:
         raise ValueError(
@@ -136,7 +145,7 @@ def check_weight(weight: Tensor, eps: float) -> None:
 if __name__ == "__main__":
     # ## See it work
     #
-    # The filters of a first layer, off center on purpose, before and after.
+    # One filter of a first layer, off center on purpose, before and after.
     torch.manual_seed(0)
     weight = torch.randn(64, 3, 3, 3) * 0.02 + 0.01
     w_hat = weight_standardization(weight)
@@ -144,8 +153,9 @@ if __name__ == "__main__":
     print(f"first filter, after:  mean {w_hat[0].mean():+.4f}, std {w_hat[0].std(correction=0):.4f}")
     # Two spellings, one function.
     print(f"largest difference between the two forms: {(standardize(weight) - w_hat).abs().max():.1e}")
-    # **What does it cost?** Median time of a forward and a backward pass on a layer from the middle of a network, the
-    # step-by-step form as a multiple of the other.
+    # **What does it cost?** Work in proportion to the weights, once per forward pass, however many images there are: so
+    # its share is largest at batch size one and on small feature maps. The median time of a forward and a backward
+    # pass, on the weights of a middle layer, says what the single kernel saves.
     from torch.utils.benchmark import Timer
 
     large = torch.randn(256, 256, 3, 3, requires_grad=True)
