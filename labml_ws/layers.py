@@ -6,25 +6,29 @@ Arguments, attributes and `state_dict` keys are torch's, so a checkpoint of the 
 one, and back.
 
 ```python
-from labml_ws import Conv2d  # instead of torch.nn.Conv2d
+from torch import nn
+from labml_ws import Conv2d  # instead of nn.Conv2d
 
 block = nn.Sequential(Conv2d(3, 64, 3, padding=1, bias=False), nn.GroupNorm(32, 64), nn.ReLU())
 ```
 
-**Where to use it.** For convolutions that a normalization follows. The authors replace exactly those, and claim nothing
-for others. With BatchNorm behind it WS is allowed, but BatchNorm already takes out a filter's scale, so there is less
-left to gain than with GroupNorm or [BCN][labml_ws.batch_channel_norm].
+**Where to use it.** For convolutions that a normalization follows; the authors replace only those. They pair WS with
+GroupNorm and with [BCN][labml_ws.batch_channel_norm]. It works with BatchNorm too, but in training BatchNorm already
+divides each channel by its own standard deviation, and so by the scale of its filter: of WS only the centering is left
+to gain.
 
 **Where not to.**
 
-* *With no normalization behind it.* $\hat W$ has length $\sqrt I$ whatever is learned, so a layer's output is about
-  $\sqrt I$ times its input. A stack of ten with ReLU between them leaves the range of half precision: that is the
-  `nan`, or the exploding activations, that people report.
-* *In the final classifier.* It must be able to scale its logits and nothing normalizes them: keep `nn.Linear`.
+* *With no normalization behind it.* Each filter of $\hat W$ has length $\sqrt I$ whatever is learned ($I$ is its number
+  of weights), so a layer's output is about $\sqrt I$ times its input. Ten such layers of 64 channels, with ReLU between
+  them, exceed the largest number of fp16: that is where the `nan` and the exploding activations come from that people
+  report.
+* *In the final classifier.* It must be able to scale its logits (what goes into the softmax), and nothing normalizes
+  them: keep `nn.Linear`.
 * *At fan-in 1*, depthwise $1 \times 1$: refused with an error, as
   [the function explains][labml_ws.standardization.check_weight].
-* *On pretrained weights, without training again.* They load, but they were trained to be convolved with as they are.
-  Expect to train anew and to search for a learning rate: the old one belonged to weights of another scale.
+* *On weights pretrained without WS, unless you train again.* They load, but they were trained to be used as they are.
+  Expect to search for a learning rate as well: the old one belonged to weights of another scale.
 """
 
 from collections.abc import Sequence
@@ -45,11 +49,13 @@ class Conv2d(nn.Conv2d):
 
     All the arguments of [torch.nn.Conv2d][], and
 
-    * `eps`: added to each filter's variance, see [above][labml_ws.standardization.weight_standardization]
+    * `eps`: added to each filter's variance, see
+      [the function][labml_ws.standardization.weight_standardization]
 
-    Input `[B, C_in, H, W]` or `[C_in, H, W]`, output `[B, C_out, H', W']`. Raises `ValueError` for a fan-in of 1.
+    Input `[B, C_in, H, W]` or `[C_in, H, W]`, output `[B, C_out, H', W']` or `[C_out, H', W']`. Raises `ValueError` for
+    a fan-in of 1 and for a negative `eps`.
 
-    Source: [arXiv:1903.10520](https://arxiv.org/abs/1903.10520), §2.
+    Source: [arXiv:1903.10520](https://arxiv.org/abs/1903.10520), the equation of the convolution with $\hat W$.
     """
 
     # **Over which elements?** Those of one filter: $\frac{C_{in}}{groups} k_h k_w$ weights for each output channel.
@@ -76,14 +82,15 @@ class Conv2d(nn.Conv2d):
         check_weight(self.weight, eps)
         self.eps = eps
 
-    # What the convolution sees. `weight` stays the trained parameter, so the optimizer needs no change.
+    # What the convolution sees, in the shape of `weight`. That stays the trained parameter, so the optimizer needs no
+    # change.
     @property
     def w_hat(self) -> Tensor:
         return standardize(self.weight, self.eps)
 
-    # `_conv_forward` is where torch keeps padding modes, strides and groups. Calling it, rather than `F.conv2d`, keeps
-    # `padding_mode` working: labml's layer takes the argument and ignores it. Only the weight is standardized, never
-    # the input.
+    # `_conv_forward` is where torch handles padding modes, strides and groups. Calling it, rather than `F.conv2d`,
+    # keeps `padding_mode` working: labml's layer takes the argument and ignores it. Only the weight is standardized,
+    # never the input.
     def forward(self, input: Tensor) -> Tensor:
         return self._conv_forward(input, self.w_hat, self.bias)
 
@@ -95,8 +102,8 @@ class Standardized(nn.Module):
     r"""
     ## The others: one mixin
 
-    The remaining layers differ from `Conv2d` only in the torch class behind them. `eps` goes by keyword, all else to
-    torch.
+    The remaining layers differ from `Conv2d` only in the torch class behind them. `eps` is passed by keyword; all other
+    arguments go to torch. Errors are those of `Conv2d`.
     """
 
     weight: Tensor
@@ -120,21 +127,30 @@ class Standardized(nn.Module):
 
 
 class Conv1d(Standardized, nn.Conv1d):
-    r"""Standardized [torch.nn.Conv1d][]: input `[B, C_in, L]`, a filter has $C_{in}/groups \cdot k$ weights."""
+    r"""
+    Standardized [torch.nn.Conv1d][]: input `[B, C_in, L]`, output `[B, C_out, L']`. A filter has
+    $\frac{C_{in}}{groups} \cdot k$ weights.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return self._conv_forward(input, self.w_hat, self.bias)
 
 
 class Conv3d(Standardized, nn.Conv3d):
-    r"""Standardized [torch.nn.Conv3d][]: input `[B, C_in, D, H, W]`, $C_{in}/groups \cdot k_d k_h k_w$ weights."""
+    r"""
+    Standardized [torch.nn.Conv3d][]: input `[B, C_in, D, H, W]`, output `[B, C_out, D', H', W']`. A filter has
+    $\frac{C_{in}}{groups} \cdot k_d k_h k_w$ weights.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return self._conv_forward(input, self.w_hat, self.bias)
 
 
 class Linear(Standardized, nn.Linear):
-    """Standardized [torch.nn.Linear][]: input `[*, in]`, a filter is a row. For hidden layers that a norm follows."""
+    """
+    Standardized [torch.nn.Linear][]: input `[*, in]`, output `[*, out]`. A filter is a row of the weight. For hidden
+    layers that a normalization follows.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.linear(input, self.w_hat, self.bias)
@@ -144,9 +160,9 @@ class StandardizedTranspose(Standardized, nn.modules.conv._ConvTransposeNd):
     r"""
     ## Transposed convolutions
 
-    Torch stores these as `[C_in, C_out / groups, *kernel]`: a *row* of the tensor belongs to an **input** channel. The
-    filter of an output channel is a column, within its group. Standardizing rows would mix weights that never meet in
-    one sum.
+    Torch stores their weights as `[C_in, C_out / groups, *kernel]`: a *row* of the tensor belongs to an **input**
+    channel. The filter of an output channel is a column, within its group. Standardizing rows would mix weights that
+    never meet in one sum.
     """
 
     # Split the groups off the input channels, put the outputs before the inputs: `[C_out, C_in / groups, *kernel]`.
@@ -170,21 +186,21 @@ class StandardizedTranspose(Standardized, nn.modules.conv._ConvTransposeNd):
 
 
 class ConvTranspose1d(StandardizedTranspose, nn.ConvTranspose1d):
-    """Standardized [torch.nn.ConvTranspose1d][]: input `[B, C_in, L]`."""
+    """Standardized [torch.nn.ConvTranspose1d][]: input `[B, C_in, L]`, output `[B, C_out, L']`."""
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         return self.transposed_forward(F.conv_transpose1d, input, output_size)
 
 
 class ConvTranspose2d(StandardizedTranspose, nn.ConvTranspose2d):
-    """Standardized [torch.nn.ConvTranspose2d][]: input `[B, C_in, H, W]`."""
+    """Standardized [torch.nn.ConvTranspose2d][]: input `[B, C_in, H, W]`, output `[B, C_out, H', W']`."""
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         return self.transposed_forward(F.conv_transpose2d, input, output_size)
 
 
 class ConvTranspose3d(StandardizedTranspose, nn.ConvTranspose3d):
-    """Standardized [torch.nn.ConvTranspose3d][]: input `[B, C_in, D, H, W]`."""
+    """Standardized [torch.nn.ConvTranspose3d][]: input `[B, C_in, D, H, W]`, output `[B, C_out, D', H', W']`."""
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
         return self.transposed_forward(F.conv_transpose3d, input, output_size)
@@ -193,7 +209,7 @@ class ConvTranspose3d(StandardizedTranspose, nn.ConvTranspose3d):
 if __name__ == "__main__":
     # ## See it work
     #
-    # Take a plain layer, carry its weights over.
+    # Take a plain layer and carry its weights over. The output grows to about $\sqrt I$.
     torch.manual_seed(0)
     plain = nn.Conv2d(16, 32, 3, padding=1, padding_mode="circular")
     layer = Conv2d(16, 32, 3, padding=1, padding_mode="circular")
@@ -201,13 +217,13 @@ if __name__ == "__main__":
     print(layer)
     x = torch.randn(8, 16, 32, 32)
     print(f"output std: plain {plain(x).std():.2f}, standardized {layer(x).std():.2f}, sqrt(I) = {(16 * 9) ** 0.5:.2f}")
-    # **Do I keep it at inference?** The result yes, the computation no: put $\hat W$ where $W$ was and use the plain
-    # layer, for speed and for export (ONNX included). Keep $W$ if you want to go on training.
+    # **Do I keep it at inference?** The result yes, the computation no: *fold* it, that is, put $\hat W$ where $W$ was
+    # and use the plain layer, for speed and for export (ONNX included). Keep $W$ if you want to go on training.
     plain.load_state_dict(layer.state_dict() | {"weight": layer.w_hat.detach()})
     print(f"folded into a plain layer, largest difference: {(plain(x) - layer(x)).abs().max():.1e}")
-    # **How do I put it into a model that exists?** The layer has no parameter of its own, so a plain convolution can
-    # change its class where it stands. Weights, hooks and the optimizer's references to them stay. Leave out those that
-    # no normalization follows; here all but the last are followed by one.
+    # **How do I put it into an existing model?** The layer has no parameter of its own, so a plain convolution can
+    # change its class in place: its weights and hooks stay, and so do the optimizer's references to the weights. Leave
+    # out the convolutions that no normalization follows; here that is the last one.
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(4, 8), nn.ReLU(), nn.Conv2d(8, 10, 1))
     convolutions: list[Any] = [module for module in model.modules() if type(module) is nn.Conv2d]
     for module in convolutions[:-1]:
