@@ -1,22 +1,23 @@
 r"""
 # Batch-Channel Normalization
 
-A normalization that works channel by channel (LayerNorm, GroupNorm) does not mind small batches, but it has a blind
+A normalization over the channels of one image (LayerNorm, GroupNorm) does not mind small batches, but it has a blind
 spot. It fixes the mean and variance of a *group* of channels, and lets one channel of the group drift far below the
-others. Behind a ReLU that channel is then off for every image, gets no gradient, and does not come back. The paper
-calls such points of the training trajectory, where units are consistently deactivated, **elimination singularities**.
-BatchNorm keeps away from them by design: it gives *each* channel zero mean and unit variance, so about half of its
-values stay above zero.
+others. Behind a ReLU that channel is then off for every image, and no gradient reaches its filter to bring it back.
+Such points of the training trajectory, where units are consistently deactivated, are **elimination singularities**
+([arXiv:1911.09738](https://arxiv.org/abs/1911.09738), which credits the term to Wei et al., 2008). BatchNorm keeps away
+from them by design: it gives *each* channel zero mean and unit variance, so that before its learned scale and shift
+about half of the values are above zero.
 
-Batch-Channel Normalization, BCN ([arXiv:1911.09738](https://arxiv.org/abs/1911.09738)), applies both in turn: a batch
-norm, so that no channel is eliminated, then a channel norm.
+The same paper's Batch-Channel Normalization, BCN, applies both in turn: a batch norm, so that no channel is eliminated,
+then a channel norm.
 
 $$y = \underbrace{\text{ChannelNorm}}_{\text{per image, } G \text{ groups}}
 \Big( \underbrace{\text{BatchNorm}}_{\text{per channel}} (x) \Big)$$
 
-And for **micro-batches**, one or two images per step, where batch statistics are mostly noise, it replaces them by
-*estimates* that gather over many steps. That is the first class below. [The tutorial](../tutorials/small_batches.md)
-watches these statistics at work.
+And for **micro-batches**, one or two images per step, where batch statistics are noisy, it replaces them with
+*estimates* that are gathered over many steps. That is the first class below.
+[A tutorial](../tutorials/small_batches.md) watches these statistics at work.
 """
 
 import math
@@ -34,20 +35,20 @@ class EstimatedBatchNorm(nn.Module):
     \frac{x - \code{mean}{\hat\mu}}{\sqrt{\code{var}{\hat\sigma^2} + \code{self.eps}{\epsilon}}}
     + \code{self.bias}{\beta}$$
 
-    The same formula as BatchNorm, but $\hat\mu$ and $\hat\sigma^2$ are the *running* statistics, in training too. They
-    are constants to the gradient: no gradient flows through them, and what one image receives does not depend on its
-    neighbours in the batch.
+    The same formula as BatchNorm, but $\hat\mu$ and $\hat\sigma^2$ are the *running* statistics, in training too, and
+    no gradient flows through them. In training, an image's neighbors in the batch change its output only by their share
+    in these statistics, and in evaluation not at all.
 
     * `channels`: number of channels $C$
     * `eps`: added to the variance
     * `momentum`: the share $r$ of the new batch in the running statistics, from 0 to 1. 0.1 is torch's and labml's
       default; we know of no published schedule. In the authors' released code $r$ is a buffer that starts at 0 and is
       never set, so the estimates there stay at their initial values.
-    * `affine`: learn $\gamma$ and $\beta$, one of each per channel
+    * `affine`: learn a scale $\gamma$ and a shift $\beta$, one of each per channel
 
-    Input `[B, C, *]` with any number of trailing dimensions, none included; output of the same shape and dtype.
-    Parameters and buffers have the names of [torch.nn.BatchNorm2d][], and `state_dict`s travel between the two. Raises
-    `ValueError` for bad arguments or another number of channels.
+    Input `[B, C, *]` with any number of trailing dimensions, or none; output of the same shape and dtype. Parameters
+    and buffers have the names of [torch.nn.BatchNorm2d][], and `state_dict`s travel between the two. Raises
+    `ValueError` for fewer than 1 channel, a `momentum` outside 0 to 1, or an input with another number of channels.
 
     Source: [arXiv:1911.09738](https://arxiv.org/abs/1911.09738), the algorithm for micro-batch BCN; order of updates
     from the authors' code.
@@ -84,7 +85,7 @@ class EstimatedBatchNorm(nn.Module):
         r"""
         ### The running statistics
 
-        With $m_c$ the mean of channel $c$ in this batch, over images and positions:
+        With a bar for the mean over the images and positions of this batch, and $m_c = \overline{x_c}$ for channel $c$:
 
         \begin{align}
         \code{around_old}{v_c} &= \overline{(\code{x}{x_c} - \code{self.running_mean}{\hat\mu_c})^2} \\
@@ -98,15 +99,17 @@ class EstimatedBatchNorm(nn.Module):
 
         **Around which mean?** The *old running* mean, and this is the heart of it. With one image per step, the spread
         around the image's own mean says nothing about how images differ *from each other*; the spread around the
-        running mean does. labml's code takes the batch's own mean. The price: $v_c$ contains
-        $(m_c - \hat\mu_c)^2$, so while $\hat\mu$ is still far from home (about $1/r$ steps), $\hat\sigma^2$ is too
-        large.
+        running mean does. labml's code takes the batch's own mean. The price: $v_c$ contains $(m_c - \hat\mu_c)^2$, so
+        while $\hat\mu$ is still far from the true mean (for about $1/r$ steps), $\hat\sigma^2$ is too large.
+
+        Torch's running variance divides by one less than the number of values; $v_c$ is a plain mean. An empty batch
+        changes nothing.
         """
         if x.numel() == 0:
             return
         # The variance around another point is $\overline{(x - \hat\mu)^2} = \overline{(x - m)^2} + (m - \hat\mu)^2$:
-        # one stable pass. The shortcut $\overline{x^2} - m^2$ is not: in float32 it is 12 % off at mean 1000 and `nan`
-        # at 3000 (variance 1).
+        # `var_mean` gives both terms without cancellation. The shortcut $\overline{x^2} - m^2$ does not: in float32, at
+        # variance 1, it can be 10 % off at mean 1000 and negative at 3000, and the root of that is `nan`.
         dims = [d for d in range(x.dim()) if d != 1]
         batch_var, batch_mean = torch.var_mean(x.to(self.running_var.dtype), dim=dims, correction=0)  # [C] each
         around_old = batch_var + (batch_mean - self.running_mean).square()
@@ -128,15 +131,17 @@ class ChannelNorm(nn.Module):
     + \code{self.bias}{\beta_g}$$
 
     GroupNorm, with one difference: $\gamma$ and $\beta$ are per **group**, not per channel. The batch norm before it
-    already has a pair per channel. Mean and variance are those of one image, over the channels of the group and all
-    positions.
+    already has a pair per channel. Mean $\mu_g$ and variance $\sigma_g^2$ are those of one image, over the channels of
+    group $g$ and all positions, the variance with $1/n$.
 
     * `channels`, `groups`: $C$ and $G$; $G$ must divide $C$
     * `eps`: added to the variance
     * `affine`: learn $\gamma$ and $\beta$, $G$ of each
 
-    Input `[B, C, *]`, output the same. Raises `ValueError` when the groups do not divide the channels, or for another
-    number of channels.
+    Input `[B, C, *]`, output of the same shape and dtype. Raises `ValueError` when the groups do not divide the
+    channels, or for an input with another number of channels.
+
+    Source: [arXiv:1911.09738](https://arxiv.org/abs/1911.09738), the definition of BCN.
     """
 
     def __init__(self, channels: int, groups: int, eps: float = 1e-5, affine: bool = True) -> None:
@@ -170,12 +175,14 @@ class BatchChannelNorm(nn.Module):
 
     $$y = \text{ChannelNorm}(\text{BatchNorm}(x))$$
 
-    * `channels`, `groups`: of the channel norm
-    * `eps`, `momentum`: of both norms, and of the running statistics
-    * `estimate`: take the estimated statistics (for micro-batches) instead of the batch's own (when the batch is large
-      enough)
+    * `channels`, `groups`: $C$ and $G$; $G$ must divide $C$
+    * `eps`: added to the variance, in both norms
+    * `momentum`: the share of the new batch in the batch norm's running statistics
+    * `estimate`: normalize with the estimated statistics (for micro-batches) instead of the batch's own (when the batch
+      is large enough)
 
-    Input `[B, C, *]`, output the same. Each half has its affine: $2C$ parameters in the first, $2G$ in the second.
+    Input `[B, C, *]`, output of the same shape and dtype. Each half has its own scale and shift: $2C$ parameters in the
+    first, $2G$ in the second. Raises `ValueError` where the two halves do.
 
     Source: [arXiv:1911.09738](https://arxiv.org/abs/1911.09738), the definition of BCN. The authors use $G = 32$.
     """
@@ -187,16 +194,16 @@ class BatchChannelNorm(nn.Module):
         self.batch_norm = (EstimatedBatchNorm if estimate else BatchNorm)(channels, eps, momentum)
         self.channel_norm = ChannelNorm(channels, groups, eps)
 
-    # After the batch norm no channel sits far below the others, so what the channel norm subtracts eliminates none of
-    # them.
+    # The order matters: after the batch norm no channel sits far below the others, unless $\beta$ has put it there, so
+    # what the channel norm subtracts eliminates none of them.
     def forward(self, x: Tensor) -> Tensor:
         return self.channel_norm(self.batch_norm(x))
 
 
 class BatchNorm(nn.BatchNorm2d):
     r"""
-    Torch's batch norm for any number of trailing dimensions. Torch has one class for each number, and they differ in
-    nothing but this check.
+    Torch's batch norm for any number of trailing dimensions. Torch has a class for each number, and they differ only in
+    this check.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -212,8 +219,8 @@ def check_channels(x: Tensor, channels: int) -> None:
 if __name__ == "__main__":
     # ## See it work
     #
-    # One image per step. Each image has its own level (standard deviation 1 between images) and its own contrast (1
-    # within an image), around a channel mean of 5, so over the whole population the variance is 2.
+    # One image per step. The images' levels differ (variance 1 between images, around a channel mean of 5), and so do
+    # the values within an image (variance 1), so over the whole population the variance is 2.
     torch.manual_seed(0)
     stream = 5 + torch.randn(600, 1, 1, 1, 1) + torch.randn(600, 1, 1, 16, 16)  # 600 steps of [1, 1, 16, 16]
     estimated = EstimatedBatchNorm(channels=1)
