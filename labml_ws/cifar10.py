@@ -1,16 +1,15 @@
 r"""
 # CIFAR-10 as tensors
 
-60,000 images of 32x32 pixels fit in 180 MB as bytes. So they are decoded **once**, kept as one `uint8` tensor, and
+60,000 images of 32x32 pixels are 184 MB as bytes. So they are decoded **once** and kept as `uint8` tensors, and
 everything after that (cropping, flipping, scaling) is a few tensor operations on a whole batch, on whatever device the
-model is on. There are no worker processes to start and no image is decoded twice; on a laptop that is the difference
-between waiting for the model and waiting for the loader.
+model is on. There are no worker processes to start, and no image is decoded twice.
 
 The data comes through Hugging Face [datasets](https://huggingface.co/docs/datasets), from one of three places:
 
 | `--data` | what | needs |
 |---|---|---|
-| `hub` | [uoft-cs/cifar10](https://huggingface.co/datasets/uoft-cs/cifar10) | a network, the first time |
+| `hub` | [uoft-cs/cifar10](https://huggingface.co/datasets/uoft-cs/cifar10) | an internet connection, the first time |
 | a folder | `train*.parquet` and `test*.parquet` with the same columns, `img` and `label` | that folder |
 | `digits` | scikit-learn's 1,797 handwritten digits, resized to 3x32x32 | nothing |
 """
@@ -31,7 +30,7 @@ HUB = "uoft-cs/cifar10"
 
 
 class DataError(RuntimeError):
-    """The data cannot be had. The message says what was tried and what to do instead."""
+    """The data cannot be loaded. The message says what was tried and what to do instead."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,8 @@ class Images:
 
     * `train_x`, `test_x`: `uint8`, shape `[N, 3, 32, 32]`; `train_y`, `test_y`: `int64`, shape `[N]`
     * `flip`: whether a mirrored image still shows the same class (a car does, a 2 doesn't)
-    * `source`: where it came from, in words, and a `fingerprint` of the pixels and labels, for the record of a run
+    * `source`: where it came from, in words
+    * `fingerprint`: 16 hexadecimal digits that change with any pixel or label, for the record of a run
     """
 
     train_x: Tensor
@@ -63,10 +63,11 @@ def load(data: str = "hub") -> Images:
     """
     ## Load
 
-    * `data`: `"hub"`, `"digits"` or a folder, as in the table above
+    * `data`: `"hub"`, `"digits"` or a folder, as in the table at the top of this module
+    * returns the [`Images`][labml_ws.cifar10.Images]
 
     Raises [`DataError`][labml_ws.cifar10.DataError], with one sentence that says what to do, when the data cannot be
-    had or has other columns.
+    loaded or has other columns or another size.
     """
     if data == "digits":
         return digits()
@@ -86,8 +87,8 @@ def load(data: str = "hub") -> Images:
     return decoded(splits, source=f"{HUB} on the Hugging Face hub" if data == "hub" else f"folder {Path(data).name}")
 
 
-# Without a network the library retries for a minute or more before it looks into its cache. One question with a short
-# patience tells; offline, a data set that was downloaded before still loads.
+# Without a connection the library retries for a minute or more before it looks into its cache. One request with a short
+# timeout tells sooner; offline, a data set that was downloaded before still loads.
 def load_from_hub() -> Any:
     import datasets
     from huggingface_hub import HfApi
@@ -120,9 +121,11 @@ def decoded(splits: Any, source: str) -> Images:
     """
     ## Decode once
 
+    * `splits`: data sets under the keys `train` and `test`; `source`: where they came from, in words
+
     The decoded tensors are cached beside the library's own files. The names of those files change with the data, so
-    they are the key; the file is written under another name and then renamed, so a run that is interrupted leaves no
-    half of it behind.
+    they are the key. The cache is written under another name and then renamed, so an interrupted run leaves no
+    half-written file under its name.
     """
     import datasets
     import numpy as np
@@ -161,7 +164,7 @@ def digits() -> Images:
     """
     ## Digits, for when there is no network
 
-    8x8 grey images, enlarged to 32x32 and repeated over three channels, so that the same network takes them. Every
+    8x8 gray images, enlarged to 32x32 and repeated over three channels, so that the same network takes them. Every
     fifth image is for testing.
     """
     from sklearn.datasets import load_digits
@@ -176,8 +179,8 @@ def digits() -> Images:
 
 def channel_stats(x: Tensor) -> tuple[Tensor, Tensor]:
     """
-    Mean and standard deviation of each color over a data set, `uint8 [N, 3, H, W]`, in units of full brightness: two
-    tensors of shape `[3, 1, 1]`. Counting the 256 levels gives them exactly, without a float copy of all the images.
+    Mean and standard deviation of each color over a data set, `uint8 [N, 3, H, W]`, in units of full brightness (255):
+    two tensors of shape `[3, 1, 1]`. Counting the 256 levels gives them exactly, without a float copy of all images.
     """
     counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in x.transpose(0, 1)]).double()
     levels = torch.arange(256, dtype=torch.float64) / 255
@@ -188,7 +191,10 @@ def channel_stats(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def normalize(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Bytes to floats with mean zero and variance one per color: `uint8 [B, 3, H, W]` -> `float32`, the same shape."""
+    """
+    Bytes to floats with mean zero and variance one per color over the data set that `mean` and `std` come from:
+    `uint8 [B, 3, H, W]` -> `float32`, the same shape.
+    """
     return (x.float() / 255 - mean) / std
 
 
@@ -196,12 +202,14 @@ def augment(x: Tensor, generator: torch.Generator, padding: int = 4, flip: bool 
     r"""
     ## Crop and flip, all at once
 
-    The usual augmentation: pad by four pixels, cut out a 32x32 window at random, mirror every second image. Done with
-    indices rather than in a loop over images: `rows[b]` and `columns[b]` are the pixels of the padded image that image
-    $b$ keeps.
+    The usual augmentation: pad by four pixels, cut out a window of the old size at random, mirror with probability one
+    half. It is done with indices rather than in a loop over images: `rows[b]` and `columns[b]` are the rows and columns
+    of padded image $b$ that are kept.
 
     * `x`: floats, `[B, 3, H, W]`, normalized, so that the zero padding is the average color
     * `generator`: where the randomness comes from, on the device of `x`
+    * `padding`: pixels on each side
+    * `flip`: mirror at all
     * returns a new tensor of the same shape
     """
     batch, _, height, width = x.shape
@@ -221,8 +229,8 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
     """
     ## Batches
 
-    A data set that is asked for a whole batch of indices at once (`__getitems__`), instead of for 64 images that are
-    then stacked again.
+    A data set that is asked for all images of a batch at once (`__getitems__`), instead of for one after the other to
+    be stacked again.
     """
 
     def __init__(self, x: Tensor, y: Tensor) -> None:
@@ -239,8 +247,9 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         return self.x[rows], self.y[rows]
 
 
-# The order of the images is drawn from its own seeded generator, so that it depends on the seed alone and not on what
-# else used random numbers.
+# With a seed, for training: shuffled, and full batches only. Without one, for testing: in order, and every image. The
+# order is drawn from a generator of its own, so that it depends on the seed alone and not on what else used random
+# numbers.
 def loader(x: Tensor, y: Tensor, batch_size: int, seed: int | None = None) -> DataLoader[tuple[Tensor, Tensor]]:
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     return DataLoader(

@@ -1,9 +1,9 @@
 r"""
 # A VGG for 32x32 images
 
-Thirteen convolutions and one linear layer ([Simonyan and Zisserman, 2014](https://arxiv.org/abs/1409.1556)): no skip
-connections and no tricks. That is what makes it a good place to watch normalization. With nothing else to keep the
-signal in range, what a normalization does, or fails to do, shows.
+The thirteen convolutions of VGG-16 ([Simonyan and Zisserman, 2014](https://arxiv.org/abs/1409.1556)) and one linear
+layer: no skip connections and no tricks. That makes it a good place to watch normalization: with nothing else to keep
+the signal in range, what a normalization does, or fails to do, shows.
 
 The convolution and the normalization are arguments, so that one network serves every comparison.
 
@@ -43,7 +43,8 @@ class VGG(nn.Module):
     * `classes`, `in_channels`: of the output and of the input
 
     Input `[B, in_channels, H, W]`, output `[B, classes]`: logits. With five blocks a 32x32 image comes out as one
-    pixel; the mean over positions that follows lets other sizes from 32x32 up pass as well.
+    pixel; the mean over positions that follows lets larger images pass as well. Raises `ValueError` for an empty
+    network or block.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class VGG(nn.Module):
         channels = in_channels
         for block in blocks:
             for out_channels in block:
-                # Normalization brings a shift of its own, so the convolution's bias would be learned twice.
+                # A normalization brings a shift of its own; a bias in the convolution as well would be one too many.
                 layers.append(conv(channels, out_channels, kernel_size=3, padding=1, bias=norm is None))
                 if norm is not None:
                     layers.append(norm(out_channels))
@@ -74,9 +75,9 @@ class VGG(nn.Module):
         self.classifier = nn.Linear(channels, classes)
         self.reset_parameters()
 
-    # He initialization, $\text{std}(W) = \sqrt{2/I}$: without normalization the signal would fade over 13 layers, and
-    # with WS it keeps the variance ($4 \cdot 10^{-4}$ in the widest layers) well above $\epsilon = 10^{-5}$. Torch's
-    # default is six times smaller.
+    # He initialization, $\text{std}(W) = \sqrt{2/I}$ at fan-in $I$. Torch's default has a sixth of that variance, and
+    # without normalization the signal would fade over 13 layers. With WS, this one keeps the filters' variance
+    # ($4 \cdot 10^{-4}$ in the widest layers) well above $\epsilon = 10^{-5}$.
     def reset_parameters(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -90,7 +91,10 @@ class VGG(nn.Module):
 
 
 def scaled(width: float, blocks: Sequence[Sequence[int]] = BLOCKS) -> list[list[int]]:
-    """The same network, narrower or wider: all numbers of channels times `width`; 0.25 is a quarter-width VGG."""
+    """
+    The blocks of a narrower or wider network: every number of channels times `width`, rounded, at least 1. 0.25 makes a
+    quarter-width VGG. Raises `ValueError` for a `width` that is not above 0.
+    """
     if not width > 0:
         raise ValueError(f"expected a width above 0, got {width}: 1 is the full VGG, 0.25 a quarter of its channels")
     return [[max(1, round(channels * width)) for channels in block] for block in blocks]
@@ -105,6 +109,6 @@ if __name__ == "__main__":
     x = torch.randn(4, 3, 32, 32)
     logits = model(x)
     print(f"{list(x.shape)} -> {list(logits.shape)}, {sum(p.numel() for p in model.parameters()):,} parameters")
-    # WS adds no parameter; BCN adds a pair per channel and a pair per group.
+    # WS adds no parameter. BCN adds a pair per channel and a pair per group, and saves the convolutions' biases.
     plain = VGG(conv=nn.Conv2d, norm=None)
     print(f"without normalization: {sum(p.numel() for p in plain.parameters()):,} parameters")
