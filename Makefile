@@ -79,8 +79,8 @@ $(VENV)/made:
 
 # hatchling comes first so that the package itself is installed without an isolated (and unpinned) build environment.
 $(INSTALLED): pyproject.toml constraints.txt $(VENV)/made
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt hatchling editables
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[site,train,test]'
+	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt hatchling editables
+	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[site,train,test]'
 	@touch $@
 
 $(NODE_MODULES): package.json package-lock.json $(wildcard .npmrc) $(INSTALLED)
