@@ -7,12 +7,12 @@ as the command line; one function holds the whole training run, to be read from 
 ```sh
 python -m labml_ws.experiment                              # WS + BCN, full width
 python -m labml_ws.experiment --no-ws --norm gn            # plain convolutions with GroupNorm
-python -m labml_ws.experiment --data digits --width 0.25   # no network, a minute on a laptop
+python -m labml_ws.experiment --data digits --width 0.25   # small images of digits, nothing to download
 python -m labml_ws.experiment --help
 ```
 
 [Accelerate](https://huggingface.co/docs/accelerate) takes care of the device, mixed precision and gradient
-accumulation, so the loop does not mention them. What comes out is a [**record**](record.md): the settings, the command,
+accumulation, so the loop hardly mentions them. What comes out is a [**record**](record.md): the settings, the command,
 versions, hardware, a fingerprint of the data, the metrics and the weights. The
 [recorded runs](../tutorials/recorded_run.md) of this site are such records.
 """
@@ -43,7 +43,9 @@ class Config:
     """
     ## Settings
 
-    The defaults are those of the original experiment. Each comment here is also what `--help` prints.
+    Network, optimizer, learning rate and batch size are by default those of
+    [labml's experiment](https://nn.labml.ai/normalization/weight_standardization/experiment.html). Each comment here is
+    also what `--help` prints.
     """
 
     # Standardize the convolutions' weights.
@@ -54,7 +56,7 @@ class Config:
     # In bcn, use running estimates of the batch statistics (for micro-batches) rather than the batch's own.
     estimate: bool = True
     # Groups at full width, for bcn and gn. A narrower network has proportionally fewer, so the number of channels in a
-    # group stays.
+    # group stays the same.
     groups: int = 32
 
     # Width of the network: 1 is the full VGG (14.7 million weights), 0.25 has a quarter of the channels and a sixteenth
@@ -67,16 +69,17 @@ class Config:
     epochs: int = 5
     # Images per step.
     batch_size: int = 64
-    # Steps whose gradients are added up before the optimizer moves: 16 with --batch-size 4 updates like a batch of 64
+    # Steps whose gradients are averaged before the weights change: 16 with --batch-size 4 updates like a batch of 64
     # but normalizes like 4.
     accumulate: int = 1
     # Adam's step size; with a one-cycle schedule, its peak.
     learning_rate: float = 2.5e-4
-    # Decoupled (AdamW). On standardized weights it only changes the effective step size, and with 0 AdamW is Adam.
+    # Weight decay, decoupled (AdamW); with 0 this is Adam. On standardized weights it only changes the effective step
+    # size.
     weight_decay: float = 0.0
     # constant, or one-cycle: up to the peak in the first 30 % of the steps, then down to nearly zero.
     schedule: Literal["constant", "one-cycle"] = "constant"
-    # Of the initial weights, the order of the images and their augmentation.
+    # For the initial weights, the order of the images and their augmentation.
     seed: int = 0
 
     # Arithmetic: no is float32. CPUs before AVX512-BF16 emulate bf16, and slowly.
@@ -112,7 +115,7 @@ def build(config: Config) -> VGG:
     """
     ## The network of a setting
 
-    Every variant is the same VGG with another convolution and another normalization. Raises `ValueError` where the
+    Every variant is the same VGG; only the convolution and the normalization differ. Raises `ValueError` where the
     groups don't divide a layer's channels.
     """
     groups = max(1, round(config.groups * config.width))
@@ -131,8 +134,8 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
     ## Train
 
     * `config`: the settings; `images`: [the data][labml_ws.cifar10.load]
-    * returns the last epoch's row of the metrics: losses (mean cross-entropy, in nats), accuracies (0 to 1), times
-      (seconds)
+    * returns the last epoch's row of the metrics: losses (mean cross-entropy, in nats, that is with the natural
+      logarithm), accuracies (0 to 1), times (seconds)
 
     Writes [the record][labml_ws.record.Record] as it goes. Raises `FileExistsError` when its folder already holds one,
     `ValueError` for a batch larger than the training set, and `FloatingPointError` when the loss is no longer finite.
@@ -170,15 +173,15 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
     for epoch in range(1, config.epochs + 1):
         model.train()
         start = time.perf_counter()
-        # The sums stay on the device: reading a number off a GPU at every step would make it wait for the CPU.
+        # The sums stay on the device: reading a number off a GPU at every step would make the two wait for each other.
         total_loss, correct, seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
         progress = tqdm(batches, f"epoch {epoch}/{config.epochs}", unit="step", disable=None, leave=False)
         for step, (x, y) in enumerate(progress, 1):
             x = cifar10.augment(cifar10.normalize(x, mean, std), generator, flip=images.flip)  # [B, 3, 32, 32]
-            # **What is a micro-batch?** A step of one or two images. The papers add up the gradients of many such steps
-            # before the weights move (Caffe's `iter_size`), and so does `--accumulate`: in here Accelerate holds the
-            # optimizer back until it is time. GroupNorm cannot tell this from a large batch; BatchNorm can, as
-            # its statistics are still those of the small one.
+            # **What is a micro-batch?** A step of one or two images. The papers' runs with GN and WS simulate it: they
+            # gather the gradients of many such steps before the weights change (Caffe's `iter_size`). `--accumulate`
+            # does the same; Accelerate holds the optimizer back until it is time. GroupNorm cannot tell this from a
+            # large batch. BatchNorm can, as its statistics are still those of the small one.
             with accelerator.accumulate(model):
                 logits = model(x)  # [B, 10]
                 loss = F.cross_entropy(logits, y)
@@ -190,7 +193,7 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
             correct += (logits.argmax(dim=1) == y).sum()
             seen += len(y)
             if step % 50 == 0 or step == len(batches):
-                # A loss of `nan` never comes back, so stop here, with everything before it safely recorded.
+                # A loss of `nan` does not recover, so stop here, with the epochs before it safely recorded.
                 if not torch.isfinite(total_loss):
                     raise FloatingPointError(
                         f"the loss is {loss.item()} in epoch {epoch}, step {step}: try a lower --learning-rate than "
@@ -231,6 +234,7 @@ def evaluate(model: nn.Module, batches: Any, mean: Tensor, std: Tensor) -> tuple
     """
     ## Evaluate
 
+    * `batches`: pairs of `uint8` images and labels; `mean`, `std`: of the colors, from the training set
     * returns the mean cross-entropy (nats) and the accuracy (0 to 1) over all of `batches`
     """
     model.eval()
@@ -247,8 +251,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     ## The command line
 
-    [tyro](https://brentyi.github.io/tyro/) turns the settings into options. What a user can mend ends in one sentence,
-    not in a traceback.
+    [tyro](https://brentyi.github.io/tyro/) turns the settings into options. What a user can fix ends in one sentence
+    and exit code 1, not in a traceback.
     """
     import tyro
 

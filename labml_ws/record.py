@@ -1,8 +1,8 @@
 r"""
 # The record of a run
 
-A number without its command is a rumor. Each training run writes a folder with enough to trust its numbers, and to get
-them again:
+A number without its command is a rumor. Each training run writes a folder with what it takes to judge its numbers and
+to reproduce them:
 
 | file | what |
 |---|---|
@@ -10,7 +10,7 @@ them again:
 | `metrics.jsonl` | a line per 50 steps (`step`) and per epoch (`epoch`), each with the seconds since the start |
 | `model.safetensors` | the weights after the last complete epoch |
 
-All three are written as the run goes: one that is interrupted leaves what it had.
+All three are written as the run goes, so an interrupted run leaves what it had.
 """
 
 import json
@@ -49,7 +49,7 @@ class Record:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.start = time.perf_counter()
         settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
-        # Where folders lie on this machine means nothing to others; their names and the data's fingerprint do.
+        # Where a folder lies on this machine means nothing to others: its name and the data's fingerprint are enough.
         arguments = shlex.join(sys.argv[1:])
         for key in ("data", "out"):
             path = settings[key]
@@ -72,6 +72,7 @@ class Record:
         }
         (self.folder / "config.json").write_text(json.dumps(about, indent=2) + "\n")
 
+    # The file is closed after each row, so that an interrupted run keeps every row before that.
     def add(self, **row: Any) -> dict[str, Any]:
         row["seconds"] = round(time.perf_counter() - self.start, 2)
         with (self.folder / "metrics.jsonl").open("a") as file:
@@ -81,6 +82,7 @@ class Record:
             )
         return row
 
+    # Written under another name and then renamed: a run that is interrupted here keeps the weights of the epoch before.
     def save_weights(self, model: nn.Module) -> None:
         from safetensors.torch import save_file
 
@@ -107,7 +109,7 @@ def processor() -> str:
 if __name__ == "__main__":
     # ## See it work
     #
-    # Record a run that does not train: the folder, and what the first lines of its files say.
+    # Record a run that does not train: the files of the folder, and the only line of the metrics.
     from tempfile import TemporaryDirectory
 
     from labml_ws import cifar10, experiment
