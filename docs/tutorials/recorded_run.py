@@ -14,7 +14,7 @@
 # # The recorded runs
 #
 # Every number about training on this site comes from a run whose record lies in `docs/runs/`: the command, the settings, a fingerprint of the data,
-# versions, hardware, and the metrics as they were written. This page reads those files each time the site is built; nothing on it is typed by hand.
+# versions, hardware, and the metrics as they were written. This page reads those files; its tables and figures are not typed by hand.
 
 # %%
 # %config InlineBackend.figure_formats = ["svg"]
@@ -35,11 +35,13 @@ print(", ".join(records))
 # %% [markdown]
 # ## What was run
 #
-# `full-width` is the original experiment: all 512 channels, Adam at a constant 2.5e-4, batches of 64. `quarter-width` has a quarter of the channels and a
-# sixteenth of the weights, and a one-cycle schedule; small enough to keep its weights in the repository, it is the
-# network that [Weights before and after](weights.md) opens. Each ran once, with one seed: read the accuracies as examples, not as comparisons.
+# `full-width` has the [default settings](../annotated/experiment.md) in all but the number of epochs: up to 512 channels, Adam at a constant learning rate
+# of 2.5e-4, batches of 64.
+# `quarter-width` has a quarter of the channels, a sixteenth of the weights, and a one-cycle schedule (the learning rate rises to its peak and falls to
+# nearly zero). It is small enough to keep its weights in the repository, and is the network that
+# [Weights before and after](weights.md) opens. Each ran once, with one seed: read the accuracies as examples, not as comparisons.
 #
-# `make results DATA=folder` runs both again.
+# `make results DATA=folder` runs what is not recorded yet; remove a folder of `docs/runs/` first to repeat its run.
 
 # %% tags=["hide-code"]
 for name, record in records.items():
@@ -57,7 +59,8 @@ for name, record in records.items():
 # %% [markdown]
 # ## How it went
 #
-# The loss of single training batches, thin, and after every epoch the accuracy on the 10,000 test images, which are neither augmented nor trained on.
+# Left, the loss of single training batches: cross-entropy with the natural logarithm, hence *nats*. Right, after every epoch, the accuracy on the 10,000
+# test images, which are neither augmented nor trained on.
 
 # %% alt="Left: training loss against epochs for each recorded run, falling. Right: test accuracy after each epoch, rising." tags=["wide"]
 figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.2))
@@ -77,7 +80,7 @@ plt.show()
 # ## Epoch by epoch
 #
 # The training columns are averages over the epoch, of augmented images and of a network that is still changing; that is
-# why they start below the test columns. The speed is that of a machine shared with other work.
+# why the training accuracy starts below the test accuracy. The speed is that of a machine shared with other work.
 
 # %% tags=["hide-code"]
 for name, rows in metrics.items():

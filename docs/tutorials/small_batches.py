@@ -13,11 +13,12 @@
 # %% [markdown]
 # # Batch-Channel Normalization at small batch sizes
 #
-# A detector that fits one image on a GPU still has a BatchNorm in every block. What do its statistics do there, and what do
+# A detector may have a BatchNorm in every block and yet room for only one image on the GPU. What do the batch statistics do there, and what do
 # [estimated statistics](../annotated/batch_channel_norm.md) do instead? We feed both the same stream of images and watch.
 #
-# The images are scikit-learn's digits, real pixels and nothing to download. One random convolution with large strides leaves eight channels of 2x2
-# positions, as in the last stage of a VGG: that is where a small batch hurts most. At 32x32 even a single image pools 1,024 positions.
+# The images are scikit-learn's digits, real pixels and nothing to download. One random convolution with a large stride leaves eight channels of 2x2
+# positions, as in the last block of a VGG. That is where a statistic over a small batch has the fewest values: four per image. At 32x32 even a single
+# image gives it 1,024.
 
 # %%
 # %config InlineBackend.figure_formats = ["svg"]
@@ -41,11 +42,11 @@ print(f"channel 0 over all images: mean {mean:.2f}, variance {var:.2f}")
 # %% [markdown]
 # ## What a batch says about the mean
 #
-# Each panel follows the mean of one channel over 64 steps. The dashed line is the mean over the whole data set, what we would like to subtract. With 64
-# images per step the batch mean is close to it. With one image it is the mean of *that image*: BatchNorm then takes out exactly what tells
-# one image from another. The running estimate sees one image per step as well, and settles all the same. (It starts at 0, below the panels.)
+# Each panel follows the mean of one channel over 64 steps. The dashed line is the mean over the whole data set, which is what we would like to subtract.
+# With 64 images per step the batch mean is close to it. With one image it is the mean of *that image*: subtracting it, BatchNorm takes out the level that
+# told one image from another. The running estimate settles in all three panels, also where it sees one image per step. (It starts at 0, below the panels.)
 
-# %% alt="Three panels of a channel mean over 64 steps. Batch size 64: batch mean close to the data set's mean. Batch size 8: scattered. Batch size 1: strongly scattered, while the running estimate rises and settles near the true mean." tags=["wide"]
+# %% alt="Three panels of a channel mean over 64 steps. Batch size 64: batch means close to the data set's mean. Batch size 8: slightly scattered. Batch size 1: strongly scattered. In each panel the running estimate rises and settles near the data set's mean." tags=["wide"]
 figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), sharey=True)
 for axis, batch_size in zip(axes, (64, 8, 1), strict=True):
     estimated = EstimatedBatchNorm(8)
@@ -67,11 +68,12 @@ plt.show()
 # %% [markdown]
 # ## Variance around which mean?
 #
-# At one image per step, take the spread around the image's own mean (labml's form) or around the old running mean (the authors' form, and ours)? The
-# first never sees that images differ from *each other* and settles below the true variance. The second fluctuates around the truth.
-# Its price is paid at the start: both begin at 1, but while the running mean is still on its way from 0, the second counts that distance as variance.
+# At one image per step, should the variance be taken around the image's own mean (labml's form) or around the old running mean (the authors' form, and
+# ours)? The first never sees that images differ from *each other*, and settles below the variance of all images. The second fluctuates around it. Its
+# price is paid at the start: both begin at 1, above the panel, and fall, but while the running mean is still on its way from 0, the second counts that
+# distance as variance and comes down later.
 
-# %% alt="Running variance over 400 steps at one image per step. The form around the running mean overshoots at first and then fluctuates around the true variance; the form around the image's own mean stays below it." tags=["wide"]
+# %% alt="Running variance over 400 steps at one image per step. Both fall from far above. The form around the running mean comes down later and then fluctuates around the variance of all images; the form around the image's own mean settles below it." tags=["wide"]
 estimated, own = EstimatedBatchNorm(8), torch.ones(8)
 authors_form, own_form = [], []
 for image in order[:400]:
@@ -94,8 +96,8 @@ for name, form in (("the running mean", authors_form), ("the image's own", own_f
 # ## A channel that is falling behind
 #
 # Why a batch norm at all, if a channel norm needs no batch? Push one channel of a group down, step by step, as training may. The channel norm
-# normalizes the *group*: it lets that channel sink, and behind the ReLU fewer and fewer of its values survive, until none does and no gradient
-# comes back. That is an elimination singularity. BCN's batch norm lifts the channel first, whatever the shift.
+# normalizes the *group*: it lets that channel sink, and fewer and fewer of its values are above zero. A ReLU behind it passes only those, and when there
+# are none, no gradient comes back: that is an elimination singularity. BCN's batch norm lifts the channel first, whatever the shift.
 
 # %% alt="Share of positive values of one channel against its downward shift. Channel norm: falls from about a half to zero. Batch-channel norm: stays at about a half." tags=["wide"]
 shifts = torch.linspace(0, 8, 17)
