@@ -3,8 +3,8 @@ r"""
 
 A normalization over the channels of one image (LayerNorm, GroupNorm) does not mind small batches, but it has a blind
 spot. It fixes the mean and variance of a *group* of channels, and lets one channel of the group drift far below the
-others. Behind a ReLU that channel is then off for every image, and no gradient reaches its filter to bring it back.
-Such points of the training trajectory, where units are consistently deactivated, are **elimination singularities**
+others. Behind a ReLU that channel is then off for every image, and no gradient comes back through the ReLU to revive
+it. Such points of the training trajectory, where units are consistently deactivated, are **elimination singularities**
 ([arXiv:1911.09738](https://arxiv.org/abs/1911.09738), which credits the term to Wei et al., 2008). BatchNorm keeps away
 from them by design: it gives *each* channel zero mean and unit variance, so that before its learned scale and shift
 about half of the values are above zero.

@@ -19,9 +19,9 @@ to gain.
 
 **Where not to.**
 
-* *With no normalization behind it.* Each filter of $\hat W$ has length $\sqrt I$ whatever is learned ($I$ is its number
-  of weights), so a layer's output is about $\sqrt I$ times its input. Ten such layers of 64 channels, with ReLU between
-  them, exceed the largest number of fp16: that is where the `nan` and the exploding activations come from that people
+* *With no normalization behind it.* Each filter of $\hat W$ has length $\sqrt I$ whatever is learned ($I$, the fan-in,
+  is its number of weights), so a layer's output is about $\sqrt I$ times its input. Ten such layers of 64 channels,
+  with ReLU between them, exceed the largest number of fp16: hence the `nan` and the exploding activations that people
   report.
 * *In the final classifier.* It must be able to scale its logits (what goes into the softmax), and nothing normalizes
   them: keep `nn.Linear`.
@@ -49,8 +49,7 @@ class Conv2d(nn.Conv2d):
 
     All the arguments of [torch.nn.Conv2d][], and
 
-    * `eps`: added to each filter's variance, see
-      [the function][labml_ws.standardization.weight_standardization]
+    * `eps`: added to each filter's variance, see [the function][labml_ws.standardization.weight_standardization]
 
     Input `[B, C_in, H, W]` or `[C_in, H, W]`, output `[B, C_out, H', W']` or `[C_out, H', W']`. Raises `ValueError` for
     a fan-in of 1 and for a negative `eps`.

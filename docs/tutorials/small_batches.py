@@ -97,7 +97,7 @@ for name, form in (("the running mean", authors_form), ("the image's own", own_f
 #
 # Why a batch norm at all, if a channel norm needs no batch? Push one channel of a group down, step by step, as training may. The channel norm
 # normalizes the *group*: it lets that channel sink, and fewer and fewer of its values are above zero. A ReLU behind it passes only those, and when there
-# are none, no gradient comes back: that is an elimination singularity. BCN's batch norm lifts the channel first, whatever the shift.
+# are none, no gradient comes back through it: that is an elimination singularity. BCN's batch norm lifts the channel first, whatever the shift.
 
 # %% alt="Share of positive values of one channel against its downward shift. Channel norm: falls from about a half to zero. Batch-channel norm: stays at about a half." tags=["wide"]
 shifts = torch.linspace(0, 8, 17)
