@@ -17,7 +17,7 @@
 # every filter twice: as the raw weight $W$ that the optimizer trained, and as the $\hat W$ that the convolution used.
 #
 # The network is a [recorded run](recorded_run.md): a quarter of the channels of the full VGG, WS and BCN,
-# CIFAR-10. Its first weights come back from the seed, so before and after *training* can be compared as well.
+# CIFAR-10. Its initial weights are drawn again from the seed, so before and after *training* can be compared as well.
 
 # %%
 # %config InlineBackend.figure_formats = ["svg"]
@@ -42,11 +42,11 @@ layers = [name for name, module in trained.named_modules() if isinstance(module,
 print(f"{len(layers)} convolutions, {config.epochs} epochs, seed {config.seed}")
 
 # %% [markdown]
-# ## One curve per filter becomes one curve
+# ## One place and one width
 #
-# Each thin line is the distribution of the weights of one filter, in three layers. On the left filters differ in place and in width; the
-# ones that sit off center answer to the *brightness* of their input as much as to its pattern. On the right
-# they share mean 0 and variance 1, and only the **shape** of a distribution is left to tell filters apart.
+# Each thin line is the distribution of the weights of one filter, for sixteen filters of three layers. On the left the curves differ in width, in the
+# last layer in place as well, and the scale below them differs from layer to layer. On the right they share mean 0
+# and variance 1 in every layer, and only the **shape** is left to tell filters apart.
 
 # %% alt="Six panels: densities of the weights of 16 filters in layers 2, 7 and 13. Left, raw: curves of different width and position. Right, standardized: all centered on zero with standard deviation one." tags=["wide"]
 figure, axes = plt.subplots(3, 2, figsize=(7.2, 6))
@@ -64,45 +64,59 @@ axes[0, 1].set_title("standardized Ŵ")
 plt.show()
 
 # %% [markdown]
-# ## Every filter of the network, as a point
+# ## Every filter of the network, as a dot
 #
-# Mean and standard deviation of each of the filters, at the start, after training, and as the convolution sees them. The starting cloud is
-# narrow: He initialization draws every filter from one distribution per layer. Training spreads it. Standardization puts every point on (0, 1).
+# Left, how wide a filter is: the standard deviation of its weights. Each dot is a filter, before training and after. In every layer training has made
+# the filters *longer*, some twice as long. Nobody asked it to: the gradient has [no part along a
+# filter](../annotated/standardization.md), so a step along it goes sideways, and sideways from a point on a circle is always a little further out.
 #
-# Along a *gradient*, a filter's mean would stay where it was: [that gradient sums to zero](../annotated/standardization.md). Adam divides
-# each weight's step by a scale of its own, so the sum is no longer zero and the means drift. Standardization removes what has drifted.
+# Right, how far a filter is off center: its mean, in units of its standard deviation. The gray band is chance, two standard deviations of the
+# mean of $I$ random numbers. Most layers stayed within it; the last three left it, and mostly downwards. Along the
+# gradient no mean would move at all; Adam, which divides each weight's step by a scale of its own, moves them.
+#
+# After standardization all of this is gone: every dot is at width 1 and mean 0.
 
 
-# %% alt="Three scatter plots of filter mean against filter standard deviation: initial, a set of narrow clouds; trained, wider clouds; standardized, a single point at mean zero and standard deviation one." tags=["wide"]
+# %% alt="Two panels over the 13 layers, a dot per filter, initial and trained. Left: standard deviations, larger after training in every layer. Right: mean over standard deviation, mostly within a gray band around zero, wider in the last three layers after training." tags=["wide"]
 def moments(weights):
     rows = [torch.std_mean(weight.flatten(1), dim=1, correction=0) for weight in weights]
-    return torch.cat([mean for _, mean in rows]), torch.cat([std for std, _ in rows])
+    return [mean for _, mean in rows], [std for std, _ in rows]
 
 
 before = [initial.get_submodule(name).weight.detach() for name in layers]
 after = [trained.get_submodule(name).weight.detach() for name in layers]
 standardized = [weight_standardization(weight) for weight in after]
 
-figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9))
-titles = ("raw, initial", "raw, trained", "standardized, trained")
-for axis, weights, title in zip(axes, (before, after, standardized), titles, strict=True):
-    mean, std = moments(weights)
-    axis.scatter(mean, std, s=5, alpha=0.5, linewidths=0)
-    axis.set(title=title, xlabel="mean of a filter")
-    print(f"{title:22} |mean| / std, median over {len(mean)} filters: {(mean.abs() / std).median():.1e}")
-axes[0].set_ylabel("standard deviation")
-axes[1].sharex(axes[0])
-axes[1].sharey(axes[0])
-axes[2].set(xlim=(-1, 1), ylim=(0, 2))
+figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.6))
+for weights, color, side in ((before, "C1", -0.17), (after, "C0", 0.17)):
+    for layer, (mean, std) in enumerate(zip(*moments(weights), strict=True), 1):
+        place = layer + side + 0.12 * (torch.rand(len(mean)) - 0.5)
+        left.scatter(place, std, s=3, color=color, alpha=0.5, linewidths=0)
+        right.scatter(place, mean / std, s=3, color=color, alpha=0.5, linewidths=0)
+chance = [2 * weight[0].numel() ** -0.5 for weight in before]
+numbers = range(1, len(layers) + 1)
+right.fill_between(numbers, [-c for c in chance], chance, color="0.5", alpha=0.2, linewidth=0)
+left.set(xlabel="layer", ylabel="standard deviation", yscale="log", xticks=numbers[::3])
+left.set_yticks([0.05, 0.1, 0.2, 0.4], ["0.05", "0.1", "0.2", "0.4"])
+left.set_yticks([], minor=True)
+right.set(xlabel="layer", ylabel="mean / standard deviation", xticks=numbers[::3])
+left.text(8.6, 0.21, "initial", color="C1")
+left.text(8.6, 0.27, "trained", color="C0")
 plt.show()
+
+# %%
+for name, weights in (("initial", before), ("trained", after), ("standardized", standardized)):
+    mean, std = (torch.cat(values) for values in moments(weights))
+    print(f"{name:12}  std {std.min():.3f} to {std.max():.3f}, |mean| / std up to {(mean / std).abs().max():.1e}")
 
 # %% [markdown]
 # ## The first layer, as images
 #
 # Sixteen filters of the first layer as 3x3 color patches, each scaled to its own largest weight, with gray for zero. Above raw, below standardized: the
-# pattern stays, the tint goes. A filter that was mostly one color had a mean far from zero.
+# pattern stays, tint included, as it is a difference between colors. What goes is the overall brightness: a filter lighter or darker than gray as a whole has a
+# mean away from zero.
 
-# %% alt="Two rows of sixteen small color patches: the first layer's filters raw and standardized. Patterns are the same, overall tints are removed." tags=["wide"]
+# %% alt="Two rows of sixteen small color patches: the first layer's filters raw and standardized. Patterns and tints are the same; the overall brightness is removed." tags=["wide"]
 figure, axes = plt.subplots(2, 16, figsize=(7.2, 1.1))
 for row, weight in zip(axes, (after[0], standardized[0]), strict=True):
     for axis, patch in zip(row, weight, strict=True):
@@ -114,10 +128,9 @@ plt.show()
 # ## Did eps matter?
 #
 # The variance of $\hat W$ is $\sigma^2 / (\sigma^2 + \epsilon)$, a little less than one. The smallest raw standard deviation of the network says how much less,
-# at worst: where this is far below 1, $\epsilon = 10^{-5}$ is not negligible, and implementations that place it elsewhere compute another function.
+# at worst: where that ratio is far below 1, $\epsilon = 10^{-5}$ is not negligible, and implementations that place it elsewhere compute another function.
 
 # %%
-_, std = moments(after)
-smallest = std.min()
+smallest = torch.cat(moments(after)[1]).min()
 print(f"smallest raw standard deviation: {smallest:.4f}")
 print(f"smallest variance of a standardized filter: {smallest**2 / (smallest**2 + 1e-5):.4f}")
