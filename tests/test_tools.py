@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import notebook
+from tools import chromium, notebook
 
 SCRIPT = "# %%\nfrom labml_ws import layer\n\nprint(layer())\n"
 MODULES = {
@@ -88,3 +88,9 @@ def test_a_failing_tutorial_leaves_the_last_good_notebook(project: Path, monkeyp
         notebook.make(project / "tutorial.py")
     assert target.read_text() == '{"metadata": {}}'
     assert sorted(path.name for path in project.glob("*tutorial*")) == ["tutorial.ipynb", "tutorial.py"]
+
+
+def test_a_browser_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHROMIUM", "/nowhere/chromium")
+    with pytest.raises(SystemExit, match="CHROMIUM is '/nowhere/chromium', which is not a program"):
+        chromium.find()
