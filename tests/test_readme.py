@@ -1,18 +1,23 @@
-"""What the README promises, run."""
+"""What the README and the landing page promise, run."""
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_the_snippet_prints_the_numbers_beside_it(root: Path) -> None:
-    readme = (root / "README.md").read_text()
-    snippet, printed = blocks(readme, "python")[0], blocks(readme, "text")[0]
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_the_snippet_prints_the_numbers_beside_it(root: Path, page: str) -> None:
+    text = (root / page).read_text()
+    snippet = next(block for block in blocks(text, "python") if block.startswith("import"))
+    printed = blocks(text, "text")[0]
     result = subprocess.run([sys.executable, "-c", snippet], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == printed.splitlines()
@@ -31,3 +36,14 @@ def test_every_picture_and_file_that_it_names_is_there(root: Path) -> None:
     local = [target for target in targets if target and not target.startswith("https://")]
     assert local
     assert [target for target in local if not (root / target).exists()] == []
+
+
+def test_the_results_are_those_of_the_records(root: Path) -> None:
+    rows = [line for line in (root / "README.md").read_text().splitlines() if line.startswith("| [`")]
+    records = sorted(path.parent for path in (root / "docs" / "runs").glob("*/config.json"))
+    assert [f"| [`{record.name}`]" in row for record, row in zip(records, rows, strict=True)] == [True] * len(rows)
+    for record, row in zip(records, rows, strict=True):
+        epochs = [json.loads(line) for line in (record / "metrics.jsonl").read_text().splitlines()]
+        last = [line for line in epochs if line["kind"] == "epoch"][-1]
+        assert f"| {last['epoch']} |" in row
+        assert f"| {last['test_accuracy'] * 100:.1f} % |" in row

@@ -66,3 +66,10 @@ def test_every_outside_link_is_https(site: Path) -> None:
 def test_no_page_gives_an_id_twice(site: Path) -> None:
     twice = {page: [i for i, n in Counter(read(site / page).ids).items() if n > 1] for page in pages(site)}
     assert {page: ids for page, ids in twice.items() if ids} == {}
+
+
+def test_no_figure_is_drawn_from_thousands_of_parts(site: Path) -> None:
+    """A browser computes the style of each: three thousand dots froze a page for seconds. `rasterized=True` is the cure."""
+    counts = {page: (site / page).read_text().count("<use") for page in pages(site)}
+    assert {page: count for page, count in counts.items() if count > 1000} == {}
+    assert max(counts.values()) > 10
