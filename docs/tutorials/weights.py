@@ -91,8 +91,8 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.6))
 for weights, color, side in ((before, "C1", -0.17), (after, "C0", 0.17)):
     for layer, (mean, std) in enumerate(zip(*moments(weights), strict=True), 1):
         place = layer + side + 0.12 * (torch.rand(len(mean)) - 0.5)
-        left.scatter(place, std, s=3, color=color, alpha=0.5, linewidths=0)
-        right.scatter(place, mean / std, s=3, color=color, alpha=0.5, linewidths=0)
+        left.scatter(place, std, s=3, color=color, alpha=0.5, linewidths=0, rasterized=True)
+        right.scatter(place, mean / std, s=3, color=color, alpha=0.5, linewidths=0, rasterized=True)
 chance = [2 * weight[0].numel() ** -0.5 for weight in before]
 numbers = range(1, len(layers) + 1)
 right.fill_between(numbers, [-c for c in chance], chance, color="0.5", alpha=0.2, linewidth=0)
