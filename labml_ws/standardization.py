@@ -75,23 +75,8 @@ def weight_standardization(weight: Tensor, eps: float = 1e-5) -> Tensor:
     # zero variance sends back `nan`. Nor is eps always negligible: at $I = 4608$ torch's default initialization has
     # variance $7 \cdot 10^{-5}$, and the root mean square of $\hat W$ is 0.94 instead of 1.
     #
-    # **What gradient flows?** The exact one, through $\code{mean}{\mu}$ and $\code{var}{\sigma^2}$ as well. For one
-    # filter, with $g = \partial L / \partial \hat W$, a bar for the mean over the filter and $\odot$ for the product
-    # weight by weight,
-    #
-    # $$\frac{\partial L}{\partial W} = \frac{1}{\sqrt{\sigma^2 + \epsilon}}
-    # \left( g - \overline{g} - \hat W \cdot \overline{g \odot \hat W} \right).$$
-    #
-    # The first subtraction makes it sum to zero: a plain gradient step never moves a filter's mean (Adam's can, as it
-    # rescales each weight's step). The second takes out the part along $\hat W$, all of it at $\epsilon = 0$: no
-    # gradient is spent on making a filter longer.
-    #
-    # **And weight decay?** But for eps, $\hat W$ ignores the length of $W$, so decay cannot shrink the function. It
-    # shortens $W$, and the same step turns a shorter filter further (under SGD the step itself grows as well, by
-    # $1/\sigma$): decay raises the effective step size, until the variance is down to about $\epsilon$.
-    #
-    # **Could the optimizer do it instead?** Standardizing $W$ itself after each step is another method: its gradient
-    # is $g$, without the two subtractions.
+    # Gradient flows through $\code{mean}{\mu}$ and $\code{var}{\sigma^2}$ as well; [below](#what-flows-back) is what
+    # arrives at $W$.
     w_hat = (flat - mean) * torch.rsqrt(var + eps)  # [O, I]
     return w_hat.reshape(weight.shape).to(weight.dtype)
 
@@ -153,9 +138,44 @@ if __name__ == "__main__":
     print(f"first filter, after:  mean {w_hat[0].mean():+.4f}, std {w_hat[0].std(correction=0):.4f}")
     # Two spellings, one function.
     print(f"largest difference between the two forms: {(standardize(weight) - w_hat).abs().max():.1e}")
-    # **What does it cost?** Work in proportion to the weights, once per forward pass, however many images there are: so
-    # its share is largest at batch size one and on small feature maps. The median time of a forward and a backward
-    # pass, on the weights of a middle layer, says what the single kernel saves.
+    # ## What flows back
+    #
+    # For one filter, with $\code{g}{g} = \partial L / \partial \hat W$, a bar for the mean over the filter and $\odot$
+    # for the product weight by weight,
+    #
+    # $$\code{gradient}{\frac{\partial L}{\partial W}} = \frac{1}{\code{sigma}{\sqrt{\sigma^2 + \epsilon}}}
+    # \left( \code{g}{g} - \overline{\code{g}{g}}
+    # - \code{w_hat}{\hat W} \cdot \overline{\code{g}{g} \odot \code{w_hat}{\hat W}} \right).$$
+    #
+    # Autograd finds the same, here for an arbitrary $g$.
+    flat, w_hat = weight.flatten(1), w_hat.flatten(1)  # [64, 27]
+    g = torch.randn_like(flat)
+    sigma = (flat.var(1, correction=0, keepdim=True) + 1e-5).sqrt()  # [64, 1]
+    formula = (g - g.mean(1, keepdim=True) - w_hat * (g * w_hat).mean(1, keepdim=True)) / sigma
+    flat.requires_grad_()
+    (gradient,) = torch.autograd.grad(weight_standardization(flat), flat, g)
+    print(f"autograd and the formula agree to {(gradient - formula).norm() / gradient.norm():.0e}")
+    # The first subtraction makes the gradient sum to zero: a plain gradient step never moves a filter's mean (Adam's
+    # can, as it rescales each weight's step). The second takes out the part along $\hat W$, all of it at
+    # $\epsilon = 0$: no gradient is spent on making a filter longer. (Here $\epsilon$ is 2.5 % of the variance.)
+    #
+    # **Could the optimizer do it instead?** Standardizing $W$ itself after each step is another method: its gradient
+    # is $g$, without the two subtractions.
+    cosine = F.cosine_similarity(gradient, w_hat)  # [64]
+    print(f"mean of a filter's gradient: at most {(gradient.mean(1).abs() / gradient.std(1)).max():.0e} of its spread")
+    print(f"cosine between gradient and filter: at most {cosine.abs().max():.3f}")
+    # **And weight decay?** But for eps, $\hat W$ ignores the length of $W$, so decay cannot shrink the function. It
+    # shortens $W$, and the same step turns a shorter filter further (under SGD the step itself grows as well, by
+    # $1/\sigma$): decay raises the effective step size, until the variance is down to about $\epsilon$.
+    half = (flat / 2).detach().requires_grad_()
+    (half_gradient,) = torch.autograd.grad(weight_standardization(half), half, g)
+    print(f"half the weight: standardized, {(weight_standardization(half) - w_hat).norm() / w_hat.norm():.1%} off")
+    print(f"its gradient: {half_gradient.norm() / gradient.norm():.2f} times as long")
+    # ## What it costs
+    #
+    # Work in proportion to the weights, once per forward pass, however many images there are: so its share is largest
+    # at batch size one and on small feature maps. The median time of a forward and a backward pass, on the weights of a
+    # middle layer, says what the single kernel saves.
     from torch.utils.benchmark import Timer
 
     large = torch.randn(256, 256, 3, 3, requires_grad=True)
