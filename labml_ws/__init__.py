@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labml_ws.batch_channel_norm import BatchChannelNorm, ChannelNorm, EstimatedBatchNorm
-    from labml_ws.layers import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Linear
+    from labml_ws.layers import (
+        Conv1d,
+        Conv2d,
+        Conv3d,
+        ConvTranspose1d,
+        ConvTranspose2d,
+        ConvTranspose3d,
+        Linear,
+    )
     from labml_ws.standardization import weight_standardization
     from labml_ws.vgg import VGG
 

@@ -58,12 +58,16 @@ class EstimatedBatchNorm(nn.Module):
     running_var: Tensor
     num_batches_tracked: Tensor
 
-    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True) -> None:
+    def __init__(
+        self, channels: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
+    ) -> None:
         super().__init__()
         if channels < 1:
             raise ValueError(f"expected at least 1 channel, got {channels}")
         if not 0 <= momentum <= 1:
-            raise ValueError(f"expected momentum (the share of the new batch) from 0 to 1, got {momentum}")
+            raise ValueError(
+                f"expected momentum (the share of the new batch) from 0 to 1, got {momentum}"
+            )
         self.channels, self.eps, self.momentum, self.affine = channels, eps, momentum, affine
         self.weight = nn.Parameter(torch.ones(channels)) if affine else None
         self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
@@ -111,7 +115,9 @@ class EstimatedBatchNorm(nn.Module):
         # `var_mean` gives both terms without cancellation. The shortcut $\overline{x^2} - m^2$ does not: in float32, at
         # variance 1, it can be 10 % off at mean 1000 and negative at 3000, and the root of that is `nan`.
         dims = [d for d in range(x.dim()) if d != 1]
-        batch_var, batch_mean = torch.var_mean(x.to(self.running_var.dtype), dim=dims, correction=0)  # [C] each
+        batch_var, batch_mean = torch.var_mean(
+            x.to(self.running_var.dtype), dim=dims, correction=0
+        )  # [C] each
         around_old = batch_var + (batch_mean - self.running_mean).square()
         # `lerp_(a, r)` is $(1 - r) \cdot \text{self} + r \cdot a$, in place, so that `deepcopy`, checkpoints and
         # compiled code see one buffer.
@@ -120,7 +126,9 @@ class EstimatedBatchNorm(nn.Module):
         self.num_batches_tracked.add_(1)
 
     def extra_repr(self) -> str:
-        return f"{self.channels}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}"
+        return (
+            f"{self.channels}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}"
+        )
 
 
 class ChannelNorm(nn.Module):
@@ -144,7 +152,9 @@ class ChannelNorm(nn.Module):
     Source: [arXiv:1911.09738](https://arxiv.org/abs/1911.09738), the definition of BCN.
     """
 
-    def __init__(self, channels: int, groups: int, eps: float = 1e-5, affine: bool = True) -> None:
+    def __init__(
+        self, channels: int, groups: int, eps: float = 1e-5, affine: bool = True
+    ) -> None:
         super().__init__()
         if channels < 1 or groups < 1 or channels % groups:
             raise ValueError(
@@ -162,7 +172,10 @@ class ChannelNorm(nn.Module):
         if self.weight is None or self.bias is None:
             return F.group_norm(x, self.groups, eps=self.eps)
         size = self.channels // self.groups
-        weight, bias = self.weight.repeat_interleave(size), self.bias.repeat_interleave(size)  # [G] -> [C]
+        weight, bias = (
+            self.weight.repeat_interleave(size),
+            self.bias.repeat_interleave(size),
+        )  # [G] -> [C]
         return F.group_norm(x, self.groups, weight, bias, self.eps)
 
     def extra_repr(self) -> str:
@@ -188,10 +201,17 @@ class BatchChannelNorm(nn.Module):
     """
 
     def __init__(
-        self, channels: int, groups: int, eps: float = 1e-5, momentum: float = 0.1, estimate: bool = True
+        self,
+        channels: int,
+        groups: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        estimate: bool = True,
     ) -> None:
         super().__init__()
-        self.batch_norm = (EstimatedBatchNorm if estimate else BatchNorm)(channels, eps, momentum)
+        self.batch_norm = (EstimatedBatchNorm if estimate else BatchNorm)(
+            channels, eps, momentum
+        )
         self.channel_norm = ChannelNorm(channels, groups, eps)
 
     # The order matters: after the batch norm no channel sits far below the others, unless $\beta$ has put it there, so
@@ -222,7 +242,9 @@ if __name__ == "__main__":
     # One image per step. The images' levels differ (variance 1 between images, around a channel mean of 5), and so do
     # the values within an image (variance 1), so over the whole population the variance is 2.
     torch.manual_seed(0)
-    stream = 5 + torch.randn(600, 1, 1, 1, 1) + torch.randn(600, 1, 1, 16, 16)  # 600 steps of [1, 1, 16, 16]
+    stream = (
+        5 + torch.randn(600, 1, 1, 1, 1) + torch.randn(600, 1, 1, 16, 16)
+    )  # 600 steps of [1, 1, 16, 16]
     estimated = EstimatedBatchNorm(channels=1)
     outputs, variances = [], []
     for x in stream:
@@ -234,4 +256,6 @@ if __name__ == "__main__":
     # BatchNorm, on the same stream, normalizes each image by itself: the level that told the images apart is gone.
     batch_norm = BatchNorm(1)
     levels = torch.stack([batch_norm(x).mean() for x in stream[300:]])  # [300]
-    print(f"spread of the images' levels: estimated {settled.mean((1, 2, 3)).std():.2f}, BatchNorm {levels.std():.1e}")
+    print(
+        f"spread of the images' levels: estimated {settled.mean((1, 2, 3)).std():.2f}, BatchNorm {levels.std():.1e}"
+    )

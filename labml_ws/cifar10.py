@@ -84,7 +84,12 @@ def load(data: str = "hub") -> Images:
             f"could not load {HUB if data == 'hub' else data} ({type(error).__name__}): pass --data DIR for a folder "
             "with CIFAR-10's parquet files, or --data digits for the small data set that needs no download"
         ) from error
-    return decoded(splits, source=f"{HUB} on the Hugging Face hub" if data == "hub" else f"folder {Path(data).name}")
+    return decoded(
+        splits,
+        source=f"{HUB} on the Hugging Face hub"
+        if data == "hub"
+        else f"folder {Path(data).name}",
+    )
 
 
 # Without a connection the library retries for a minute or more before it looks into its cache. One request with a short
@@ -107,7 +112,10 @@ def load_from_hub() -> Any:
 def load_folder(folder: str) -> Any:
     import datasets
 
-    files = {split: sorted(str(path) for path in Path(folder).glob(f"{split}*.parquet")) for split in ("train", "test")}
+    files = {
+        split: sorted(str(path) for path in Path(folder).glob(f"{split}*.parquet"))
+        for split in ("train", "test")
+    }
     if not all(files.values()):
         found = [f"only {split}*.parquet" for split in files if files[split]]
         raise DataError(
@@ -131,7 +139,9 @@ def decoded(splits: Any, source: str) -> Images:
     import numpy as np
     from safetensors.torch import load_file, save_file
 
-    files = [file["filename"] for split in ("train", "test") for file in splits[split].cache_files]
+    files = [
+        file["filename"] for split in ("train", "test") for file in splits[split].cache_files
+    ]
     key = hashlib.sha256("\n".join(files).encode()).hexdigest()[:16]
     cache = Path(datasets.config.HF_DATASETS_CACHE) / "labml_ws" / f"{key}.safetensors"
     if not cache.exists():
@@ -144,10 +154,16 @@ def decoded(splits: Any, source: str) -> Images:
                 )
             # A parquet file need not say that these bytes are images.
             column = splits[split].cast_column("img", datasets.Image())["img"]
-            pixels = np.stack([np.asarray(image.convert("RGB")) for image in column])  # [N, 32, 32, 3]
+            pixels = np.stack(
+                [np.asarray(image.convert("RGB")) for image in column]
+            )  # [N, 32, 32, 3]
             if pixels.shape[1:] != (32, 32, 3):
-                raise DataError(f"expected images of 32x32 pixels in {source}, got {pixels.shape[1]}x{pixels.shape[2]}")
-            tensors[f"{split}_x"] = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()  # [N, 3, 32, 32]
+                raise DataError(
+                    f"expected images of 32x32 pixels in {source}, got {pixels.shape[1]}x{pixels.shape[2]}"
+                )
+            tensors[f"{split}_x"] = (
+                torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+            )  # [N, 3, 32, 32]
             tensors[f"{split}_y"] = torch.tensor(splits[split]["label"])
         cache.parent.mkdir(parents=True, exist_ok=True)
         partial = cache.with_suffix(f".{os.getpid()}")
@@ -157,7 +173,9 @@ def decoded(splits: Any, source: str) -> Images:
         finally:
             partial.unlink(missing_ok=True)
     tensors = load_file(cache)
-    return Images(tensors["train_x"], tensors["train_y"], tensors["test_x"], tensors["test_y"], source)
+    return Images(
+        tensors["train_x"], tensors["train_y"], tensors["test_x"], tensors["test_y"], source
+    )
 
 
 def digits() -> Images:
@@ -174,7 +192,9 @@ def digits() -> Images:
     x = F.interpolate(x, size=32, mode="bilinear").expand(-1, 3, -1, -1)  # [N, 3, 32, 32]
     x, y = (x * 255).round().to(torch.uint8), torch.tensor(raw.target, dtype=torch.long)
     test = torch.arange(len(y)) % 5 == 0
-    return Images(x[~test], y[~test], x[test], y[test], source="scikit-learn digits, resized", flip=False)
+    return Images(
+        x[~test], y[~test], x[test], y[test], source="scikit-learn digits, resized", flip=False
+    )
 
 
 def channel_stats(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -182,7 +202,9 @@ def channel_stats(x: Tensor) -> tuple[Tensor, Tensor]:
     Mean and standard deviation of each color over a data set, `uint8 [N, 3, H, W]`, in units of full brightness (255):
     two tensors of shape `[3, 1, 1]`. Counting the 256 levels gives them exactly, without a float copy of all images.
     """
-    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in x.transpose(0, 1)]).double()
+    counts = torch.stack(
+        [torch.bincount(channel.flatten(), minlength=256) for channel in x.transpose(0, 1)]
+    ).double()
     levels = torch.arange(256, dtype=torch.float64) / 255
     share = counts / counts.sum(dim=1, keepdim=True)  # [3, 256]
     mean = share @ levels
@@ -198,7 +220,9 @@ def normalize(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return (x.float() / 255 - mean) / std
 
 
-def augment(x: Tensor, generator: torch.Generator, padding: int = 4, flip: bool = True) -> Tensor:
+def augment(
+    x: Tensor, generator: torch.Generator, padding: int = 4, flip: bool = True
+) -> Tensor:
     r"""
     ## Crop and flip, all at once
 
@@ -214,7 +238,9 @@ def augment(x: Tensor, generator: torch.Generator, padding: int = 4, flip: bool 
     """
     batch, _, height, width = x.shape
     padded = F.pad(x, (padding,) * 4)
-    top, left = torch.randint(2 * padding + 1, (2, batch, 1), generator=generator, device=x.device)  # [B, 1] each
+    top, left = torch.randint(
+        2 * padding + 1, (2, batch, 1), generator=generator, device=x.device
+    )  # [B, 1] each
     rows = top + torch.arange(height, device=x.device)  # [B, H]
     columns = left + torch.arange(width, device=x.device)  # [B, W]
     if flip:
@@ -222,7 +248,11 @@ def augment(x: Tensor, generator: torch.Generator, padding: int = 4, flip: bool 
         columns = torch.where(mirrored, columns.flip(1), columns)
     image = torch.arange(batch, device=x.device)
     # Advanced indices on both sides of the channel dimension put it last, so it is moved back.
-    return padded[image[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+    return (
+        padded[image[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+        .permute(0, 3, 1, 2)
+        .contiguous()
+    )
 
 
 class Batches(Dataset[tuple[Tensor, Tensor]]):
@@ -250,7 +280,9 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
 # With a seed, for training: shuffled, and full batches only. Without one, for testing: in order, and every image. The
 # order is drawn from a generator of its own, so that it depends on the seed alone and not on what else used random
 # numbers.
-def loader(x: Tensor, y: Tensor, batch_size: int, seed: int | None = None) -> DataLoader[tuple[Tensor, Tensor]]:
+def loader(
+    x: Tensor, y: Tensor, batch_size: int, seed: int | None = None
+) -> DataLoader[tuple[Tensor, Tensor]]:
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     return DataLoader(
         Batches(x, y),
@@ -270,5 +302,9 @@ if __name__ == "__main__":
     mean, std = channel_stats(images.train_x)
     x, y = next(iter(loader(images.train_x, images.train_y, batch_size=64, seed=0)))
     x = augment(normalize(x, mean, std), torch.Generator().manual_seed(0), flip=images.flip)
-    print(f"{len(images.train_y)} training and {len(images.test_y)} test images from {images.source}")
-    print(f"a batch: {list(x.shape)}, mean {x.mean():+.2f}, std {x.std():.2f}, labels {y[:8].tolist()}")
+    print(
+        f"{len(images.train_y)} training and {len(images.test_y)} test images from {images.source}"
+    )
+    print(
+        f"a batch: {list(x.shape)}, mean {x.mean():+.2f}, std {x.std():.2f}, labels {y[:8].tolist()}"
+    )

@@ -5,9 +5,11 @@ Train the [VGG](vgg.md) on [CIFAR-10](cifar10.md). One frozen dataclass holds ev
 as the command line; one function holds the whole training run, to be read from top to bottom.
 
 ```sh
-python -m labml_ws.experiment                              # WS + BCN, full width
-python -m labml_ws.experiment --no-ws --norm gn            # plain convolutions with GroupNorm
-python -m labml_ws.experiment --data digits --width 0.25   # small images of digits, nothing to download
+# WS + BCN at full width; then plain convolutions with GroupNorm
+python -m labml_ws.experiment
+python -m labml_ws.experiment --no-ws --norm gn
+# small images of digits, nothing to download
+python -m labml_ws.experiment --data digits --width 0.25
 python -m labml_ws.experiment --help
 ```
 
@@ -106,7 +108,9 @@ class Config:
     def __post_init__(self) -> None:
         for field in ("epochs", "batch_size", "accumulate", "groups"):
             if getattr(self, field) < 1:
-                raise ValueError(f"expected --{field.replace('_', '-')} of at least 1, got {getattr(self, field)}")
+                raise ValueError(
+                    f"expected --{field.replace('_', '-')} of at least 1, got {getattr(self, field)}"
+                )
         if not self.learning_rate > 0:
             raise ValueError(f"expected --learning-rate above 0, got {self.learning_rate}")
 
@@ -126,7 +130,9 @@ def build(config: Config) -> VGG:
         "ln": partial(nn.GroupNorm, 1),
         "none": None,
     }
-    return VGG(scaled(config.width), conv=Conv2d if config.ws else nn.Conv2d, norm=norms[config.norm])
+    return VGG(
+        scaled(config.width), conv=Conv2d if config.ws else nn.Conv2d, norm=norms[config.norm]
+    )
 
 
 def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
@@ -145,12 +151,18 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
     from tqdm.auto import tqdm
 
     accelerator = Accelerator(
-        mixed_precision=config.mixed_precision, gradient_accumulation_steps=config.accumulate, cpu=config.cpu
-    )  # fmt: skip
+        mixed_precision=config.mixed_precision,
+        gradient_accumulation_steps=config.accumulate,
+        cpu=config.cpu,
+    )
     set_seed(config.seed)
     model = build(config)
-    optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-    batches = cifar10.loader(images.train_x, images.train_y, config.batch_size, seed=config.seed)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), config.learning_rate, weight_decay=config.weight_decay
+    )
+    batches = cifar10.loader(
+        images.train_x, images.train_y, config.batch_size, seed=config.seed
+    )
     test = cifar10.loader(images.test_x, images.test_y, batch_size=500)
     if len(batches) == 0:
         raise ValueError(
@@ -162,7 +174,9 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
         if config.schedule == "one-cycle"
         else torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
     )
-    model, optimizer, batches, test, scheduler = accelerator.prepare(model, optimizer, batches, test, scheduler)
+    model, optimizer, batches, test, scheduler = accelerator.prepare(
+        model, optimizer, batches, test, scheduler
+    )
     device = accelerator.device
     record = Record(config, images, device)
     # The statistics of the training set, also for the test images: nothing may be learned from those.
@@ -174,10 +188,18 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
         model.train()
         start = time.perf_counter()
         # The sums stay on the device: reading a number off a GPU at every step would make the two wait for each other.
-        total_loss, correct, seen = torch.zeros((), device=device), torch.zeros((), device=device), 0
-        progress = tqdm(batches, f"epoch {epoch}/{config.epochs}", unit="step", disable=None, leave=False)
+        total_loss, correct, seen = (
+            torch.zeros((), device=device),
+            torch.zeros((), device=device),
+            0,
+        )
+        progress = tqdm(
+            batches, f"epoch {epoch}/{config.epochs}", unit="step", disable=None, leave=False
+        )
         for step, (x, y) in enumerate(progress, 1):
-            x = cifar10.augment(cifar10.normalize(x, mean, std), generator, flip=images.flip)  # [B, 3, 32, 32]
+            x = cifar10.augment(
+                cifar10.normalize(x, mean, std), generator, flip=images.flip
+            )  # [B, 3, 32, 32]
             # **What is a micro-batch?** A step of one or two images. The papers' runs with GN and WS simulate it: they
             # gather the gradients of many such steps before the weights change (Caffe's `iter_size`). `--accumulate`
             # does the same; Accelerate holds the optimizer back until it is time. GroupNorm cannot tell this from a
@@ -205,7 +227,11 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
                     f"loss {(total_loss / seen).item():.3f}, accuracy {accuracy:.1%}, {speed:.0f} images/s"
                 )
                 record.add(
-                    kind="step", epoch=epoch, step=step, loss=loss.item(), learning_rate=scheduler.get_last_lr()[0]
+                    kind="step",
+                    epoch=epoch,
+                    step=step,
+                    loss=loss.item(),
+                    learning_rate=scheduler.get_last_lr()[0],
                 )
         train_seconds = time.perf_counter() - start
         test_loss, test_accuracy = evaluate(model, test, mean, std)
@@ -257,7 +283,12 @@ def main(arguments: list[str] | None = None) -> int:
     import tyro
 
     try:
-        config = tyro.cli(Config, args=arguments, prog="python -m labml_ws.experiment", description=DESCRIPTION)
+        config = tyro.cli(
+            Config,
+            args=arguments,
+            prog="python -m labml_ws.experiment",
+            description=DESCRIPTION,
+        )
         images = cifar10.load(config.data)
         row = train(config, images)
     except (cifar10.DataError, ValueError, FileExistsError, FloatingPointError) as error:

@@ -76,8 +76,18 @@ class Conv2d(nn.Conv2d):
         eps: float = 1e-5,
     ) -> None:
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
-        )  # fmt: skip
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias,
+            padding_mode,
+            device,
+            dtype,
+        )
         check_weight(self.weight, eps)
         self.eps = eps
 
@@ -172,15 +182,34 @@ class StandardizedTranspose(Standardized, nn.modules.conv._ConvTransposeNd):
     # Standardize, and go the same way back.
     @property
     def w_hat(self) -> Tensor:
-        filters = standardize(self.filters(), self.eps).unflatten(0, (self.groups, -1))  # [G, C_out/G, C_in/G, *k]
+        filters = standardize(self.filters(), self.eps).unflatten(
+            0, (self.groups, -1)
+        )  # [G, C_out/G, C_in/G, *k]
         return filters.transpose(1, 2).flatten(0, 1)  # [C_in, C_out/G, *k]
 
     # Torch has no `_conv_forward` for these. `_output_padding` works out what `output_size` asks for.
-    def transposed_forward(self, convolve: Any, input: Tensor, output_size: Sequence[int] | None) -> Tensor:
-        sizes: tuple[Any, ...] = (self.stride, self.padding, self.kernel_size, len(self.kernel_size), self.dilation)
-        output_padding = self._output_padding(input, list(output_size) if output_size else None, *sizes)
+    def transposed_forward(
+        self, convolve: Any, input: Tensor, output_size: Sequence[int] | None
+    ) -> Tensor:
+        sizes: tuple[Any, ...] = (
+            self.stride,
+            self.padding,
+            self.kernel_size,
+            len(self.kernel_size),
+            self.dilation,
+        )
+        output_padding = self._output_padding(
+            input, list(output_size) if output_size else None, *sizes
+        )
         return convolve(
-            input, self.w_hat, self.bias, self.stride, self.padding, output_padding, self.groups, self.dilation
+            input,
+            self.w_hat,
+            self.bias,
+            self.stride,
+            self.padding,
+            output_padding,
+            self.groups,
+            self.dilation,
         )
 
 
@@ -215,16 +244,24 @@ if __name__ == "__main__":
     layer.load_state_dict(plain.state_dict())
     print(layer)
     x = torch.randn(8, 16, 32, 32)
-    print(f"output std: plain {plain(x).std():.2f}, standardized {layer(x).std():.2f}, sqrt(I) = {(16 * 9) ** 0.5:.2f}")
+    print(
+        f"output std: plain {plain(x).std():.2f}, standardized {layer(x).std():.2f}, sqrt(I) = {(16 * 9) ** 0.5:.2f}"
+    )
     # **Do I keep it at inference?** The result yes, the computation no: *fold* it, that is, put $\hat W$ where $W$ was
     # and use the plain layer, for speed and for export (ONNX included). Keep $W$ if you want to go on training.
     plain.load_state_dict(layer.state_dict() | {"weight": layer.w_hat.detach()})
-    print(f"folded into a plain layer, largest difference: {(plain(x) - layer(x)).abs().max():.1e}")
+    print(
+        f"folded into a plain layer, largest difference: {(plain(x) - layer(x)).abs().max():.1e}"
+    )
     # **How do I put it into an existing model?** The layer has no parameter of its own, so a plain convolution can
     # change its class in place: its weights and hooks stay, and so do the optimizer's references to the weights. Leave
     # out the convolutions that no normalization follows; here that is the last one.
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(4, 8), nn.ReLU(), nn.Conv2d(8, 10, 1))
-    convolutions: list[Any] = [module for module in model.modules() if type(module) is nn.Conv2d]
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.GroupNorm(4, 8), nn.ReLU(), nn.Conv2d(8, 10, 1)
+    )
+    convolutions: list[Any] = [
+        module for module in model.modules() if type(module) is nn.Conv2d
+    ]
     for module in convolutions[:-1]:
         module.__class__, module.eps = Conv2d, 1e-5
     print(model)

@@ -48,12 +48,19 @@ class Record:
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         self.start = time.perf_counter()
-        settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
+        settings = {
+            key: str(value) if isinstance(value, Path) else value
+            for key, value in asdict(config).items()
+        }
         # Where a folder lies on this machine means nothing to others: its name and the data's fingerprint are enough.
         arguments = shlex.join(sys.argv[1:])
         for key in ("data", "out"):
             path = settings[key]
-            if path and Path(path).name != path and not (key == "out" and not Path(path).is_absolute()):
+            if (
+                path
+                and Path(path).name != path
+                and not (key == "out" and not Path(path).is_absolute())
+            ):
                 settings[key] = Path(path).name
                 arguments = arguments.replace(path, settings[key])
         about = {
@@ -68,7 +75,11 @@ class Record:
             },
             "versions": {"python": platform.python_version()}
             | {name: version(name) for name in ("torch", "accelerate", "datasets", "numpy")},
-            "hardware": {"device": str(device), "processor": processor(), "threads": torch.get_num_threads()},
+            "hardware": {
+                "device": str(device),
+                "processor": processor(),
+                "threads": torch.get_num_threads(),
+            },
         }
         (self.folder / "config.json").write_text(json.dumps(about, indent=2) + "\n")
 
@@ -77,7 +88,12 @@ class Record:
         row["seconds"] = round(time.perf_counter() - self.start, 2)
         with (self.folder / "metrics.jsonl").open("a") as file:
             file.write(
-                json.dumps({key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()})
+                json.dumps(
+                    {
+                        key: round(value, 6) if isinstance(value, float) else value
+                        for key, value in row.items()
+                    }
+                )
                 + "\n"
             )
         return row

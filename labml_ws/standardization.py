@@ -117,14 +117,18 @@ def check_weight(weight: Tensor, eps: float) -> None:
             "biases and normalization parameters are not standardized"
         )
     if not weight.is_floating_point():
-        raise ValueError(f"expected a floating point weight, got {weight.dtype}: convert it with weight.float() first")
+        raise ValueError(
+            f"expected a floating point weight, got {weight.dtype}: convert it with weight.float() first"
+        )
     if math.prod(weight.shape[1:]) == 1:
         raise ValueError(
             f"expected at least 2 weights per filter, got shape {list(weight.shape)} with a fan-in of 1: a single "
             "weight always standardizes to zero and the layer would be dead; use the plain torch layer here"
         )
     if not eps >= 0:
-        raise ValueError(f"expected eps >= 0, got {eps}: it is added to a variance under a square root")
+        raise ValueError(
+            f"expected eps >= 0, got {eps}: it is added to a variance under a square root"
+        )
 
 
 if __name__ == "__main__":
@@ -134,10 +138,16 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     weight = torch.randn(64, 3, 3, 3) * 0.02 + 0.01
     w_hat = weight_standardization(weight)
-    print(f"first filter, before: mean {weight[0].mean():+.4f}, std {weight[0].std(correction=0):.4f}")
-    print(f"first filter, after:  mean {w_hat[0].mean():+.4f}, std {w_hat[0].std(correction=0):.4f}")
+    print(
+        f"first filter, before: mean {weight[0].mean():+.4f}, std {weight[0].std(correction=0):.4f}"
+    )
+    print(
+        f"first filter, after:  mean {w_hat[0].mean():+.4f}, std {w_hat[0].std(correction=0):.4f}"
+    )
     # Two spellings, one function.
-    print(f"largest difference between the two forms: {(standardize(weight) - w_hat).abs().max():.1e}")
+    print(
+        f"largest difference between the two forms: {(standardize(weight) - w_hat).abs().max():.1e}"
+    )
     # ## What flows back
     #
     # For one filter, with $\code{g}{g} = \partial L / \partial \hat W$, a bar for the mean over the filter and $\odot$
@@ -154,7 +164,9 @@ if __name__ == "__main__":
     formula = (g - g.mean(1, keepdim=True) - w_hat * (g * w_hat).mean(1, keepdim=True)) / sigma
     flat.requires_grad_()
     (gradient,) = torch.autograd.grad(weight_standardization(flat), flat, g)
-    print(f"autograd and the formula agree to {(gradient - formula).norm() / gradient.norm():.0e}")
+    print(
+        f"autograd and the formula agree to {(gradient - formula).norm() / gradient.norm():.0e}"
+    )
     # The first subtraction makes the gradient sum to zero: a plain gradient step never moves a filter's mean (Adam's
     # can, as it rescales each weight's step). The second takes out the part along $\hat W$, all of it at
     # $\epsilon = 0$: no gradient is spent on making a filter longer. (Here $\epsilon$ is 2.5 % of the variance.)
@@ -162,14 +174,18 @@ if __name__ == "__main__":
     # **Could the optimizer do it instead?** Standardizing $W$ itself after each step is another method: its gradient
     # is $g$, without the two subtractions.
     cosine = F.cosine_similarity(gradient, w_hat)  # [64]
-    print(f"mean of a filter's gradient: at most {(gradient.mean(1).abs() / gradient.std(1)).max():.0e} of its spread")
+    print(
+        f"mean of a filter's gradient: at most {(gradient.mean(1).abs() / gradient.std(1)).max():.0e} of its spread"
+    )
     print(f"cosine between gradient and filter: at most {cosine.abs().max():.3f}")
     # **And weight decay?** But for eps, $\hat W$ ignores the length of $W$, so decay cannot shrink the function. It
     # shortens $W$, and the same step turns a shorter filter further (under SGD the step itself grows as well, by
     # $1/\sigma$): decay raises the effective step size, until the variance is down to about $\epsilon$.
     half = (flat / 2).detach().requires_grad_()
     (half_gradient,) = torch.autograd.grad(weight_standardization(half), half, g)
-    print(f"half the weight: standardized, {(weight_standardization(half) - w_hat).norm() / w_hat.norm():.1%} off")
+    print(
+        f"half the weight: standardized, {(weight_standardization(half) - w_hat).norm() / w_hat.norm():.1%} off"
+    )
     print(f"its gradient: {half_gradient.norm() / gradient.norm():.2f} times as long")
     # ## What it costs
     #
@@ -180,7 +196,9 @@ if __name__ == "__main__":
 
     large = torch.randn(256, 256, 3, 3, requires_grad=True)
     stepwise, fused = (
-        Timer("f(w).sum().backward()", globals={"f": f, "w": large}).blocked_autorange(min_run_time=0.4).median
+        Timer("f(w).sum().backward()", globals={"f": f, "w": large})
+        .blocked_autorange(min_run_time=0.4)
+        .median
         for f in (weight_standardization, standardize)
     )
     print(f"step by step takes {stepwise / fused:.1f} times as long as one kernel")

@@ -63,7 +63,9 @@ class VGG(nn.Module):
         for block in blocks:
             for out_channels in block:
                 # A normalization brings a shift of its own; a bias in the convolution as well would be one too many.
-                layers.append(conv(channels, out_channels, kernel_size=3, padding=1, bias=norm is None))
+                layers.append(
+                    conv(channels, out_channels, kernel_size=3, padding=1, bias=norm is None)
+                )
                 if norm is not None:
                     layers.append(norm(out_channels))
                 layers.append(nn.ReLU())
@@ -96,7 +98,9 @@ def scaled(width: float, blocks: Sequence[Sequence[int]] = BLOCKS) -> list[list[
     quarter-width VGG. Raises `ValueError` for a `width` that is not above 0.
     """
     if not width > 0:
-        raise ValueError(f"expected a width above 0, got {width}: 1 is the full VGG, 0.25 a quarter of its channels")
+        raise ValueError(
+            f"expected a width above 0, got {width}: 1 is the full VGG, 0.25 a quarter of its channels"
+        )
     return [[max(1, round(channels * width)) for channels in block] for block in blocks]
 
 
@@ -108,7 +112,9 @@ if __name__ == "__main__":
     model = VGG()
     x = torch.randn(4, 3, 32, 32)
     logits = model(x)
-    print(f"{list(x.shape)} -> {list(logits.shape)}, {sum(p.numel() for p in model.parameters()):,} parameters")
+    print(
+        f"{list(x.shape)} -> {list(logits.shape)}, {sum(p.numel() for p in model.parameters()):,} parameters"
+    )
     # WS adds no parameter. BCN adds a pair per channel and a pair per group, and saves the convolutions' biases.
     plain = VGG(conv=nn.Conv2d, norm=None)
     print(f"without normalization: {sum(p.numel() for p in plain.parameters()):,} parameters")

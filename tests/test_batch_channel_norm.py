@@ -12,9 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labml_ws.batch_channel_norm import BatchChannelNorm, BatchNorm, ChannelNorm, EstimatedBatchNorm
+from labml_ws.batch_channel_norm import (
+    BatchChannelNorm,
+    BatchNorm,
+    ChannelNorm,
+    EstimatedBatchNorm,
+)
 
-RANKS = pytest.mark.parametrize("positions", [(), (5,), (4, 3), (2, 3, 2)], ids=["rank2", "rank3", "rank4", "rank5"])
+RANKS = pytest.mark.parametrize(
+    "positions", [(), (5,), (4, 3), (2, 3, 2)], ids=["rank2", "rank3", "rank4", "rank5"]
+)
 
 
 def batches(count: int, *shape: int, mean: float = 2.0, seed: int = 0) -> list[Tensor]:
@@ -26,7 +33,10 @@ def batches(count: int, *shape: int, mean: float = 2.0, seed: int = 0) -> list[T
 
     ones = [1] * (len(shape) - 2)
     levels = draw(1, shape[1], *ones) + mean
-    return [levels + draw(shape[0], 1, *ones) + draw(1, shape[1], *ones).exp() * draw(*shape) for _ in range(count)]
+    return [
+        levels + draw(shape[0], 1, *ones) + draw(1, shape[1], *ones).exp() * draw(*shape)
+        for _ in range(count)
+    ]
 
 
 def authors(
@@ -45,12 +55,17 @@ def authors(
             around_old = ((values - running_mean[c]) ** 2).sum() / values.size
             running_mean[c] = (1 - r) * running_mean[c] + r * batch_mean
             running_var[c] = (1 - r) * running_var[c] + r * around_old
-            y[:, c] = gamma[c].item() * (values - running_mean[c]) / math.sqrt(running_var[c] + eps) + beta[c].item()
+            y[:, c] = (
+                gamma[c].item() * (values - running_mean[c]) / math.sqrt(running_var[c] + eps)
+                + beta[c].item()
+            )
         outputs.append(y)
     return outputs, running_mean, running_var
 
 
-def estimated(channels: int = 4, eps: float = 1e-5, momentum: float = 0.1) -> EstimatedBatchNorm:
+def estimated(
+    channels: int = 4, eps: float = 1e-5, momentum: float = 0.1
+) -> EstimatedBatchNorm:
     """In float64, with an affine that is not the identity."""
     norm = EstimatedBatchNorm(channels, eps, momentum).double()
     with torch.no_grad():
@@ -116,17 +131,23 @@ def test_momentum_1_keeps_the_last_batch_only() -> None:
     norm(first)
     norm(second)
     torch.testing.assert_close(norm.running_mean, second.mean((0, 2)))
-    torch.testing.assert_close(norm.running_var, (second - first.mean((0, 2))[:, None]).square().mean((0, 2)))
+    torch.testing.assert_close(
+        norm.running_var, (second - first.mean((0, 2))[:, None]).square().mean((0, 2))
+    )
 
 
-def test_an_image_gets_the_same_output_whatever_its_neighbours_once_the_statistics_are_fixed() -> None:
+def test_an_image_gets_the_same_output_whatever_its_neighbours_once_the_statistics_are_fixed() -> (
+    None
+):
     norm, (x, neighbours) = estimated(momentum=0.0), batches(2, 3, 4, 5)
     alone, together = norm(x[:1]), norm(torch.cat([x[:1], neighbours]))[:1]
     torch.testing.assert_close(alone, together)
 
 
 @pytest.mark.parametrize("mean", [1000.0, 3000.0])
-def test_float32_statistics_stay_exact_far_from_zero_where_the_shortcut_does_not(mean: float) -> None:
+def test_float32_statistics_stay_exact_far_from_zero_where_the_shortcut_does_not(
+    mean: float,
+) -> None:
     norm = EstimatedBatchNorm(4, momentum=1.0)
     norm.running_mean.fill_(mean)
     x = (torch.randn(16, 4, 16, 16, generator=torch.Generator().manual_seed(0)) + mean).float()
@@ -137,7 +158,9 @@ def test_float32_statistics_stay_exact_far_from_zero_where_the_shortcut_does_not
     assert (shortcut - exact).abs().max() > 0.01
 
 
-def test_population_variance_is_found_one_image_at_a_time_where_the_batch_mean_misses_half_of_it() -> None:
+def test_population_variance_is_found_one_image_at_a_time_where_the_batch_mean_misses_half_of_it() -> (
+    None
+):
     # Channel mean 5, variance between images 1, within an image 1: the population's is 2.
     torch.manual_seed(0)
     norm, around_batch_mean = EstimatedBatchNorm(1), 1.0
@@ -181,7 +204,9 @@ def test_no_gradient_flows_through_the_statistics(positions: tuple[int, ...]) ->
     torch.testing.assert_close(x.grad, scale * g)
     # And the affine gets what a product and a sum give.
     dims = [d for d in range(x.dim()) if d != 1]
-    normalized = (x.detach() - norm.running_mean.reshape(shape)) / (norm.running_var + 1e-3).sqrt().reshape(shape)
+    normalized = (x.detach() - norm.running_mean.reshape(shape)) / (
+        norm.running_var + 1e-3
+    ).sqrt().reshape(shape)
     torch.testing.assert_close(norm.weight.grad, (g * normalized).sum(dims))
     torch.testing.assert_close(norm.bias.grad, g.sum(dims))
 
@@ -219,7 +244,9 @@ def test_evaluation_is_torchs_batch_norm_with_the_stored_statistics() -> None:
     norm, (warm, x) = estimated(eps=1e-3), batches(2, 3, 4, 5, 2)
     norm(warm)
     norm.eval()
-    expected = F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.1, 1e-3)
+    expected = F.batch_norm(
+        x, norm.running_mean, norm.running_var, norm.weight, norm.bias, False, 0.1, 1e-3
+    )
     torch.testing.assert_close(norm(x), expected)
 
 
@@ -263,22 +290,34 @@ def test_an_empty_batch_leaves_the_statistics_untouched(shape: tuple[int, ...]) 
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_input_keeps_float32_statistics_and_its_own_dtype(dtype: torch.dtype) -> None:
+def test_half_precision_input_keeps_float32_statistics_and_its_own_dtype(
+    dtype: torch.dtype,
+) -> None:
     norm, xs = EstimatedBatchNorm(4), [x.to(dtype) for x in batches(20, 3, 4, 8, 8)]
     outputs = [norm(x) for x in xs]
     assert {y.dtype for y in outputs} == {dtype}
     assert {norm.running_mean.dtype, norm.running_var.dtype} == {torch.float32}
-    expected, mean, var = authors([x.double() for x in xs], torch.ones(4), torch.zeros(4), 1e-5, 0.1)
-    torch.testing.assert_close(norm.running_mean.double(), torch.from_numpy(mean), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(norm.running_var.double(), torch.from_numpy(var), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(outputs[-1].double(), torch.from_numpy(expected[-1]), rtol=0.02, atol=0.02)
+    expected, mean, var = authors(
+        [x.double() for x in xs], torch.ones(4), torch.zeros(4), 1e-5, 0.1
+    )
+    torch.testing.assert_close(
+        norm.running_mean.double(), torch.from_numpy(mean), rtol=1e-5, atol=1e-5
+    )
+    torch.testing.assert_close(
+        norm.running_var.double(), torch.from_numpy(var), rtol=1e-5, atol=1e-5
+    )
+    torch.testing.assert_close(
+        outputs[-1].double(), torch.from_numpy(expected[-1]), rtol=0.02, atol=0.02
+    )
 
 
 def test_autocast_leaves_the_statistics_in_float32() -> None:
     block, x = nn.Sequential(nn.Conv2d(3, 4, 3), EstimatedBatchNorm(4)), torch.randn(2, 3, 6, 6)
     with torch.autocast("cpu", torch.bfloat16):
         block(x).sum().backward()
-    assert {buffer.dtype for buffer in (block[1].running_mean, block[1].running_var)} == {torch.float32}
+    assert {buffer.dtype for buffer in (block[1].running_mean, block[1].running_var)} == {
+        torch.float32
+    }
     assert block[1].weight.grad.dtype == torch.float32
 
 
@@ -315,7 +354,9 @@ def saved(module: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled, saved])
 @pytest.mark.parametrize(
-    "make", [lambda: EstimatedBatchNorm(4), lambda: BatchChannelNorm(4, 2)], ids=["estimated", "bcn"]
+    "make",
+    [lambda: EstimatedBatchNorm(4), lambda: BatchChannelNorm(4, 2)],
+    ids=["estimated", "bcn"],
 )
 def test_a_copy_in_the_middle_of_training_goes_its_own_way(
     make: Callable[[], nn.Module], duplicate: Callable[[nn.Module], nn.Module]
@@ -334,7 +375,10 @@ def test_compiles_into_one_graph_and_keeps_its_buffers(training: bool) -> None:
     torch.compiler.reset()
     eager = BatchChannelNorm(4, 2).double().train(training)
     norm = copy.deepcopy(eager)
-    compiled, buffers = torch.compile(norm, fullgraph=True, backend="aot_eager"), [b.data_ptr() for b in norm.buffers()]
+    compiled, buffers = (
+        torch.compile(norm, fullgraph=True, backend="aot_eager"),
+        [b.data_ptr() for b in norm.buffers()],
+    )
     for x in batches(3, 3, 4, 5, 2):
         x_eager, x_compiled = x.clone().requires_grad_(), x.clone().requires_grad_()
         y, expected = compiled(x_compiled), eager(x_eager)
@@ -358,10 +402,18 @@ def test_no_channels_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "norm", [EstimatedBatchNorm(4), ChannelNorm(4, 2), BatchChannelNorm(4, 2), BatchChannelNorm(4, 2, estimate=False)]
+    "norm",
+    [
+        EstimatedBatchNorm(4),
+        ChannelNorm(4, 2),
+        BatchChannelNorm(4, 2),
+        BatchChannelNorm(4, 2, estimate=False),
+    ],
 )
 @pytest.mark.parametrize("shape", [(2, 3, 5, 5), (2, 1, 5), (4,), ()])
-def test_another_number_of_channels_is_refused_by_both_shapes(norm: nn.Module, shape: tuple[int, ...]) -> None:
+def test_another_number_of_channels_is_refused_by_both_shapes(
+    norm: nn.Module, shape: tuple[int, ...]
+) -> None:
     before = state(norm)
     with pytest.raises(ValueError) as error:
         norm(torch.zeros(shape))
@@ -380,7 +432,9 @@ def channel_norm(channels: int = 6, groups: int = 3, eps: float = 1e-3) -> Chann
     return norm
 
 
-def bare_channel_norm(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+def bare_channel_norm(
+    x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float
+) -> Tensor:
     """One image and one group at a time."""
     size, images = x.shape[1] // groups, []
     for image in x:
@@ -401,13 +455,19 @@ def test_channel_norm_is_group_norm_with_the_affine_of_a_group_for_all_its_chann
 ) -> None:
     norm, x = channel_norm(6, groups), batches(1, 3, 6, *positions)[0]
     expected = F.group_norm(
-        x, groups, norm.weight.repeat_interleave(6 // groups), norm.bias.repeat_interleave(6 // groups), 1e-3
+        x,
+        groups,
+        norm.weight.repeat_interleave(6 // groups),
+        norm.bias.repeat_interleave(6 // groups),
+        1e-3,
     )
     torch.testing.assert_close(norm(x), expected)
 
 
 @RANKS
-def test_channel_norm_has_the_values_and_gradients_of_the_bare_formula(positions: tuple[int, ...]) -> None:
+def test_channel_norm_has_the_values_and_gradients_of_the_bare_formula(
+    positions: tuple[int, ...],
+) -> None:
     norm, x = channel_norm(), batches(1, 3, 6, *positions)[0]
     ours = [x.clone().requires_grad_(), norm.weight, norm.bias]
     oracle = [tensor.detach().clone().requires_grad_() for tensor in ours]
@@ -423,9 +483,13 @@ def test_channel_norm_has_the_values_and_gradients_of_the_bare_formula(positions
 
 
 @RANKS
-def test_channel_norm_with_one_group_is_layer_norm_over_channels_and_positions(positions: tuple[int, ...]) -> None:
+def test_channel_norm_with_one_group_is_layer_norm_over_channels_and_positions(
+    positions: tuple[int, ...],
+) -> None:
     x = batches(1, 3, 6, *positions)[0]
-    torch.testing.assert_close(ChannelNorm(6, 1).double()(x), F.layer_norm(x, x.shape[1:], eps=1e-5))
+    torch.testing.assert_close(
+        ChannelNorm(6, 1).double()(x), F.layer_norm(x, x.shape[1:], eps=1e-5)
+    )
 
 
 def test_channel_norm_with_a_group_per_channel_is_instance_norm() -> None:
@@ -450,11 +514,15 @@ def test_channel_norm_gradients_are_finite_differences_to_the_second_order() -> 
     assert torch.autograd.gradgradcheck(norm, (x,))
 
 
-@pytest.mark.parametrize(("channels", "groups", "would_do"), [(6, 4, 2), (64, 24, 8), (7, 2, 1), (16, 32, 16)])
+@pytest.mark.parametrize(
+    ("channels", "groups", "would_do"), [(6, 4, 2), (64, 24, 8), (7, 2, 1), (16, 32, 16)]
+)
 def test_groups_that_do_not_divide_the_channels_are_refused_with_both_numbers_and_a_way_out(
     channels: int, groups: int, would_do: int
 ) -> None:
-    with pytest.raises(ValueError, match=rf"got {channels} channels and {groups} groups.*\b\d+ groups would") as error:
+    with pytest.raises(
+        ValueError, match=rf"got {channels} channels and {groups} groups.*\b\d+ groups would"
+    ) as error:
         ChannelNorm(channels, groups)
     assert channels % would_do == 0
     ChannelNorm(channels, int(str(error.value).split(" groups would")[0].split()[-1]))
@@ -476,16 +544,27 @@ def random_affine(norm: nn.Module) -> None:
 
 
 @RANKS
-def test_bcn_with_batch_statistics_is_torchs_batch_norm_then_group_norm(positions: tuple[int, ...]) -> None:
-    norm, x = BatchChannelNorm(6, 3, eps=1e-3, momentum=0.2, estimate=False).double(), batches(1, 3, 6, *positions)[0]
+def test_bcn_with_batch_statistics_is_torchs_batch_norm_then_group_norm(
+    positions: tuple[int, ...],
+) -> None:
+    norm, x = (
+        BatchChannelNorm(6, 3, eps=1e-3, momentum=0.2, estimate=False).double(),
+        batches(1, 3, 6, *positions)[0],
+    )
     random_affine(norm)
     mean, var = torch.zeros(6).double(), torch.ones(6).double()
     first, second = norm.batch_norm, norm.channel_norm
     ours, oracle = x.clone().requires_grad_(), x.clone().requires_grad_()
     y = norm(ours)
-    expected = F.batch_norm(oracle, mean, var, first.weight.detach(), first.bias.detach(), True, 0.2, 1e-3)
+    expected = F.batch_norm(
+        oracle, mean, var, first.weight.detach(), first.bias.detach(), True, 0.2, 1e-3
+    )
     expected = F.group_norm(
-        expected, 3, second.weight.detach().repeat_interleave(2), second.bias.detach().repeat_interleave(2), 1e-3
+        expected,
+        3,
+        second.weight.detach().repeat_interleave(2),
+        second.bias.detach().repeat_interleave(2),
+        1e-3,
     )
     torch.testing.assert_close(y, expected)
     torch.testing.assert_close(first.running_mean, mean)
@@ -497,14 +576,21 @@ def test_bcn_with_batch_statistics_is_torchs_batch_norm_then_group_norm(position
 
 
 @RANKS
-def test_bcn_with_estimates_is_the_authors_loop_then_the_bare_channel_norm(positions: tuple[int, ...]) -> None:
-    norm, xs = BatchChannelNorm(6, 3, eps=1e-3, momentum=0.2).double(), batches(4, 3, 6, *positions)
+def test_bcn_with_estimates_is_the_authors_loop_then_the_bare_channel_norm(
+    positions: tuple[int, ...],
+) -> None:
+    norm, xs = (
+        BatchChannelNorm(6, 3, eps=1e-3, momentum=0.2).double(),
+        batches(4, 3, 6, *positions),
+    )
     random_affine(norm)
     outputs = [norm(x) for x in xs]
     first, second = norm.batch_norm, norm.channel_norm
     expected, _, _ = authors(xs, first.weight, first.bias, 1e-3, 0.2)
     for y, oracle in zip(outputs, expected, strict=True):
-        torch.testing.assert_close(y, bare_channel_norm(torch.from_numpy(oracle), 3, second.weight, second.bias, 1e-3))
+        torch.testing.assert_close(
+            y, bare_channel_norm(torch.from_numpy(oracle), 3, second.weight, second.bias, 1e-3)
+        )
 
 
 def test_bcn_estimates_by_default() -> None:
@@ -512,7 +598,9 @@ def test_bcn_estimates_by_default() -> None:
 
 
 def test_bcn_has_a_pair_per_channel_and_a_pair_per_group() -> None:
-    shapes = {key: tuple(value.shape) for key, value in BatchChannelNorm(64, 32).named_parameters()}
+    shapes = {
+        key: tuple(value.shape) for key, value in BatchChannelNorm(64, 32).named_parameters()
+    }
     assert shapes == {
         "batch_norm.weight": (64,),
         "batch_norm.bias": (64,),
@@ -561,13 +649,19 @@ def test_bcn_keeps_a_drifted_channel_alive_where_a_channel_norm_eliminates_it() 
 @RANKS
 def test_batch_norm_is_torchs_for_every_rank(positions: tuple[int, ...]) -> None:
     x = batches(1, 3, 4, *positions)[0]
-    torch.testing.assert_close(BatchNorm(4).double()(x), F.batch_norm(x, None, None, training=True))
+    torch.testing.assert_close(
+        BatchNorm(4).double()(x), F.batch_norm(x, None, None, training=True)
+    )
 
 
-@pytest.mark.parametrize("make", [lambda: BatchChannelNorm(8, 2), lambda: BatchChannelNorm(8, 2, estimate=False)])
+@pytest.mark.parametrize(
+    "make", [lambda: BatchChannelNorm(8, 2), lambda: BatchChannelNorm(8, 2, estimate=False)]
+)
 def test_channels_last_input_gives_the_same_values(make: Callable[[], nn.Module]) -> None:
     x = batches(1, 3, 8, 4, 4)[0]
-    torch.testing.assert_close(make().double()(x.contiguous(memory_format=torch.channels_last)), make().double()(x))
+    torch.testing.assert_close(
+        make().double()(x.contiguous(memory_format=torch.channels_last)), make().double()(x)
+    )
 
 
 def test_repr_shows_what_was_asked_for() -> None:

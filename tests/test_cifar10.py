@@ -61,13 +61,19 @@ def png(array: np.ndarray) -> bytes:
 
 
 def write_split(
-    path: Path, images: np.ndarray, labels: list[int], column: str = "img", metadata: dict[str, str] | None = None
+    path: Path,
+    images: np.ndarray,
+    labels: list[int],
+    column: str = "img",
+    metadata: dict[str, str] | None = None,
 ) -> None:
     rows = [{"bytes": png(image), "path": f"{i}.png"} for i, image in enumerate(images)]
     struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     schema = pa.schema([(column, struct), ("label", pa.int64())], metadata=metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table([pa.array(rows, struct), pa.array(labels, pa.int64())], schema=schema), path)
+    pq.write_table(
+        pa.table([pa.array(rows, struct), pa.array(labels, pa.int64())], schema=schema), path
+    )
 
 
 @pytest.fixture
@@ -75,9 +81,18 @@ def folder(tmp_path: Path) -> Path:
     """Three training images in two files, two test images, in the hub's schema and under the hub's names."""
     path = tmp_path / "tiny"
     train, test = pixels(3, seed=0), pixels(2, seed=1)
-    write_split(path / "train-00000-of-00002.parquet", train[:2], [3, 1], metadata={"huggingface": SCHEMA})
-    write_split(path / "train-00001-of-00002.parquet", train[2:], [9], metadata={"huggingface": SCHEMA})
-    write_split(path / "test-00000-of-00001.parquet", test, [0, 5], metadata={"huggingface": SCHEMA})
+    write_split(
+        path / "train-00000-of-00002.parquet",
+        train[:2],
+        [3, 1],
+        metadata={"huggingface": SCHEMA},
+    )
+    write_split(
+        path / "train-00001-of-00002.parquet", train[2:], [9], metadata={"huggingface": SCHEMA}
+    )
+    write_split(
+        path / "test-00000-of-00001.parquet", test, [0, 5], metadata={"huggingface": SCHEMA}
+    )
     return path
 
 
@@ -86,7 +101,10 @@ def fail(*_: Any, **__: Any) -> Any:
 
 
 def same(a: Images, b: Images) -> bool:
-    return all(torch.equal(getattr(a, key), getattr(b, key)) for key in ("train_x", "train_y", "test_x", "test_y"))
+    return all(
+        torch.equal(getattr(a, key), getattr(b, key))
+        for key in ("train_x", "train_y", "test_x", "test_y")
+    )
 
 
 # A folder of parquet files
@@ -112,18 +130,27 @@ def test_photographs_may_be_flipped(folder: Path) -> None:
 def test_grey_images_become_three_equal_channels(tmp_path: Path) -> None:
     grey = pixels(2, seed=0)[..., 0]
     for split in ("train", "test"):
-        write_split(tmp_path / "grey" / f"{split}.parquet", grey, [0, 1], metadata={"huggingface": SCHEMA})
+        write_split(
+            tmp_path / "grey" / f"{split}.parquet",
+            grey,
+            [0, 1],
+            metadata={"huggingface": SCHEMA},
+        )
     x = cifar10.load(str(tmp_path / "grey")).train_x
     assert all(np.array_equal(x[:, c].numpy(), grey) for c in range(3))
 
 
-def test_a_folder_whose_files_do_not_say_that_img_is_an_image_gives_the_same(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_whose_files_do_not_say_that_img_is_an_image_gives_the_same(
+    folder: Path, tmp_path: Path
+) -> None:
     for split, count, seed, labels in (("train", 3, 0, [3, 1, 9]), ("test", 2, 1, [0, 5])):
         write_split(tmp_path / "bare" / f"{split}.parquet", pixels(count, seed), labels)
     assert same(cifar10.load(str(tmp_path / "bare")), cifar10.load(str(folder)))
 
 
-def test_the_second_time_nothing_is_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_time_nothing_is_decoded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = cifar10.load(str(folder))
     monkeypatch.setattr(Image.Image, "convert", fail)
     monkeypatch.setattr(datasets.Image, "decode_example", fail)
@@ -145,7 +172,10 @@ def test_without_its_cache_the_second_time_decodes_again(
 def test_changed_files_are_not_answered_from_the_old_cache(folder: Path) -> None:
     before = cifar10.load(str(folder))
     write_split(
-        folder / "test-00000-of-00001.parquet", pixels(4, seed=2), [1, 2, 3, 4], metadata={"huggingface": SCHEMA}
+        folder / "test-00000-of-00001.parquet",
+        pixels(4, seed=2),
+        [1, 2, 3, 4],
+        metadata={"huggingface": SCHEMA},
     )
     after = cifar10.load(str(folder))
     assert after.test_y.tolist() == [1, 2, 3, 4]
@@ -203,7 +233,9 @@ def test_a_missing_split_is_named_by_its_pattern(folder: Path, split: str, found
     assert "--data" in message
 
 
-def test_a_folder_that_does_not_exist_is_named_with_what_to_pass_instead(tmp_path: Path) -> None:
+def test_a_folder_that_does_not_exist_is_named_with_what_to_pass_instead(
+    tmp_path: Path,
+) -> None:
     message = sentence(lambda: cifar10.load(str(tmp_path / "nowhere")))
     assert f"{tmp_path / 'nowhere'}, found neither" in message
     assert "--data digits" in message
@@ -221,7 +253,12 @@ def test_other_columns_are_listed_beside_the_expected_ones(folder: Path) -> None
 
 def test_images_of_another_size_are_refused_by_their_size(tmp_path: Path) -> None:
     for split in ("train", "test"):
-        write_split(tmp_path / f"{split}.parquet", pixels(2, 0, size=16), [0, 1], metadata={"huggingface": SCHEMA})
+        write_split(
+            tmp_path / f"{split}.parquet",
+            pixels(2, 0, size=16),
+            [0, 1],
+            metadata={"huggingface": SCHEMA},
+        )
     assert "32x32 pixels" in (message := sentence(lambda: cifar10.load(str(tmp_path))))
     assert "got 16x16" in message
 
@@ -247,7 +284,11 @@ def test_a_hub_that_does_not_answer_is_not_asked_again_and_the_cache_is(
     cached, offline = cifar10.load_folder(str(folder)), []
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", unreachable)
-    monkeypatch.setattr(datasets, "load_dataset", lambda _: offline.append(datasets.config.HF_HUB_OFFLINE) or cached)
+    monkeypatch.setattr(
+        datasets,
+        "load_dataset",
+        lambda _: offline.append(datasets.config.HF_HUB_OFFLINE) or cached,
+    )
     assert cifar10.load().train_y.tolist() == [3, 1, 9]
     assert offline == [True]
     assert datasets.config.HF_HUB_OFFLINE is False
@@ -259,10 +300,17 @@ def test_the_hub_in_offline_mode_names_both_ways_out() -> None:
     assert "--data digits" in message
 
 
-def test_the_hub_is_asked_for_cifar10_and_named_as_the_source(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = {split: [str(file) for file in sorted(folder.glob(f"{split}*"))] for split in ("train", "test")}
+def test_the_hub_is_asked_for_cifar10_and_named_as_the_source(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {
+        split: [str(file) for file in sorted(folder.glob(f"{split}*"))]
+        for split in ("train", "test")
+    }
     splits, asked = datasets.load_dataset("parquet", data_files=files), []
-    monkeypatch.setattr(datasets, "load_dataset", lambda name, **_: asked.append(name) or splits)
+    monkeypatch.setattr(
+        datasets, "load_dataset", lambda name, **_: asked.append(name) or splits
+    )
     images = cifar10.load()
     assert asked == ["uoft-cs/cifar10"]
     assert images.source == "uoft-cs/cifar10 on the Hugging Face hub"
@@ -296,7 +344,9 @@ def test_every_fifth_digit_is_for_testing_and_none_is_lost() -> None:
 
     raw, images = load_digits(), cifar10.load("digits")
     assert images.test_y.tolist() == raw.target[::5].tolist()
-    assert images.train_y.tolist() == [label for i, label in enumerate(raw.target.tolist()) if i % 5]
+    assert images.train_y.tolist() == [
+        label for i, label in enumerate(raw.target.tolist()) if i % 5
+    ]
     # Averaging 4x4 pixels takes an enlarged image back to where it came from, but for its blur.
     small = F.avg_pool2d(images.test_x[:, 0].float() / 255 * 16, 4).numpy()
     for image, target in zip(small, raw.images[::5], strict=True):
@@ -313,7 +363,9 @@ def test_digits_may_not_be_flipped() -> None:
     assert cifar10.load("digits").flip is False
 
 
-def test_digits_need_neither_the_hub_nor_a_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_digits_need_neither_the_hub_nor_a_cache(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(datasets, "load_dataset", fail)
     cifar10.load("digits")
     assert not cache.exists()
@@ -352,7 +404,9 @@ def test_normalized_images_have_mean_zero_and_variance_one_per_color() -> None:
     normalized = normalize(x, *channel_stats(x))
     assert normalized.dtype == torch.float32
     torch.testing.assert_close(normalized.mean((0, 2, 3)), torch.zeros(3), rtol=0, atol=1e-5)
-    torch.testing.assert_close(normalized.var((0, 2, 3), correction=0), torch.ones(3), rtol=1e-5, atol=0)
+    torch.testing.assert_close(
+        normalized.var((0, 2, 3), correction=0), torch.ones(3), rtol=1e-5, atol=0
+    )
 
 
 # Augmentation
@@ -367,14 +421,19 @@ def candidates(image: Tensor, padding: int) -> Iterator[tuple[tuple[int, int, bo
         for left in range(2 * padding + 1):
             crop = padded[:, top : top + height, left : left + width]
             yield (top, left, False), crop
-            yield (top, left, True), torch.stack([crop[:, :, width - 1 - w] for w in range(width)], dim=2)
+            yield (
+                (top, left, True),
+                torch.stack([crop[:, :, width - 1 - w] for w in range(width)], dim=2),
+            )
 
 
 def found(x: Tensor, augmented: Tensor, padding: int) -> list[tuple[int, int, bool]]:
     """For each image, the one crop that it became."""
     choices = []
     for image, result in zip(x, augmented, strict=True):
-        matches = [choice for choice, crop in candidates(image, padding) if torch.equal(crop, result)]
+        matches = [
+            choice for choice, crop in candidates(image, padding) if torch.equal(crop, result)
+        ]
         assert len(matches) == 1
         choices += matches
     return choices
@@ -411,7 +470,9 @@ def test_height_and_width_are_drawn_independently() -> None:
 
 def test_without_flip_no_image_is_mirrored() -> None:
     x = noise(100)
-    assert not any(choice[2] for choice in found(x, augment(x, seeded(), padding=2, flip=False), padding=2))
+    assert not any(
+        choice[2] for choice in found(x, augment(x, seeded(), padding=2, flip=False), padding=2)
+    )
 
 
 def test_the_same_seed_augments_alike_and_another_does_not() -> None:
@@ -464,10 +525,17 @@ def test_a_seeded_epoch_is_shuffled_anew_each_time_and_made_of_full_batches() ->
 
 
 def test_without_a_seed_every_image_comes_once_in_order() -> None:
-    assert epoch(seed=None) == [list(range(6)), list(range(6, 12)), list(range(12, 18)), [18, 19]]
+    assert epoch(seed=None) == [
+        list(range(6)),
+        list(range(6, 12)),
+        list(range(12, 18)),
+        [18, 19],
+    ]
 
 
-def test_a_batch_is_taken_with_one_index_and_not_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_is_taken_with_one_index_and_not_image_by_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(cifar10.Batches, "__getitem__", fail)
     assert len(epoch(seed=1)) == 3
 

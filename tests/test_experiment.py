@@ -41,12 +41,21 @@ def clean(images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     AcceleratorState._reset_state(True)
     GradientState._reset_state()
     load = cifar10.load
-    monkeypatch.setattr(cifar10, "load", lambda data="hub": images if data == "digits" else load(data))
+    monkeypatch.setattr(
+        cifar10, "load", lambda data="hub": images if data == "digits" else load(data)
+    )
     monkeypatch.chdir(tmp_path)
 
 
 def tiny(out: Path | str, **settings: Any) -> Config:
-    defaults = {"data": "digits", "width": 1 / 16, "epochs": 1, "batch_size": 16, "learning_rate": 1e-3, "cpu": True}
+    defaults = {
+        "data": "digits",
+        "width": 1 / 16,
+        "epochs": 1,
+        "batch_size": 16,
+        "learning_rate": 1e-3,
+        "cpu": True,
+    }
     return Config(**{**defaults, **settings}, out=Path(out))
 
 
@@ -56,7 +65,9 @@ def rows(folder: Path, kind: str | None = None) -> list[dict[str, Any]]:
 
 
 def timeless(folder: Path) -> list[dict[str, Any]]:
-    return [{key: value for key, value in row.items() if key not in TIMES} for row in rows(folder)]
+    return [
+        {key: value for key, value in row.items() if key not in TIMES} for row in rows(folder)
+    ]
 
 
 def learning_rates(monkeypatch: pytest.MonkeyPatch) -> list[float]:
@@ -74,7 +85,9 @@ def learning_rates(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 # The record
 
 
-def test_a_run_writes_its_settings_its_metrics_and_its_weights(images: Images, tmp_path: Path) -> None:
+def test_a_run_writes_its_settings_its_metrics_and_its_weights(
+    images: Images, tmp_path: Path
+) -> None:
     row = train(tiny(tmp_path / "run", epochs=2), images)
     assert sorted(file.name for file in (tmp_path / "run").iterdir()) == [
         "config.json",
@@ -98,7 +111,11 @@ def test_the_record_says_which_settings_command_data_versions_and_hardware(
     train(config, images)
     about = json.loads((tmp_path / "run" / "config.json").read_text())
     assert about["config"].keys() == {field.name for field in fields(Config)}
-    assert (about["config"]["seed"], about["config"]["note"], about["config"]["width"]) == (7, "two words", 1 / 16)
+    assert (about["config"]["seed"], about["config"]["note"], about["config"]["width"]) == (
+        7,
+        "two words",
+        1 / 16,
+    )
     assert about["command"] == "python -m labml_ws.experiment --seed 7 --note 'two words'"
     assert about["data"]["fingerprint"] == images.fingerprint
     assert (about["data"]["train"], about["data"]["test"]) == (96, 50)
@@ -119,21 +136,32 @@ def test_the_record_does_not_say_where_on_this_machine_the_data_was(
     assert json.loads(text)["config"]["data"] == "tiny"
 
 
-def test_the_recorded_weights_give_the_recorded_test_accuracy_and_loss(images: Images, tmp_path: Path) -> None:
+def test_the_recorded_weights_give_the_recorded_test_accuracy_and_loss(
+    images: Images, tmp_path: Path
+) -> None:
     config = tiny(tmp_path / "run", epochs=2)
     train(config, images)
     model = build(config)
     model.load_state_dict(load_file(tmp_path / "run" / "model.safetensors"), strict=True)
     pixels = images.train_x.double() / 255
-    mean, std = pixels.mean((0, 2, 3), keepdim=True), pixels.std((0, 2, 3), keepdim=True, correction=0)
+    mean, std = (
+        pixels.mean((0, 2, 3), keepdim=True),
+        pixels.std((0, 2, 3), keepdim=True, correction=0),
+    )
     with torch.no_grad():
         logits = model.eval().double()((images.test_x.double() / 255 - mean) / std)
     last = rows(tmp_path / "run", "epoch")[-1]
-    assert last["test_loss"] == pytest.approx(-logits.log_softmax(1)[range(50), images.test_y].mean().item(), rel=1e-4)
-    assert last["test_accuracy"] == pytest.approx((logits.argmax(1) == images.test_y).double().mean().item())
+    assert last["test_loss"] == pytest.approx(
+        -logits.log_softmax(1)[range(50), images.test_y].mean().item(), rel=1e-4
+    )
+    assert last["test_accuracy"] == pytest.approx(
+        (logits.argmax(1) == images.test_y).double().mean().item()
+    )
 
 
-def test_evaluation_counts_every_test_image_once_and_leaves_the_statistics(images: Images) -> None:
+def test_evaluation_counts_every_test_image_once_and_leaves_the_statistics(
+    images: Images,
+) -> None:
     # Batches of 20, 20 and 10: a mean of the batches' means would weigh the last one too much.
     model = build(tiny("run"))
     before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -141,7 +169,9 @@ def test_evaluation_counts_every_test_image_once_and_leaves_the_statistics(image
     batches = cifar10.loader(images.test_x, images.test_y, 20)
     loss, accuracy = experiment.evaluate(model, batches, mean, std)
     logits = model(cifar10.normalize(images.test_x, mean, std))
-    assert loss == pytest.approx(nn.functional.cross_entropy(logits, images.test_y).item(), rel=1e-5)
+    assert loss == pytest.approx(
+        nn.functional.cross_entropy(logits, images.test_y).item(), rel=1e-5
+    )
     assert accuracy == pytest.approx((logits.argmax(1) == images.test_y).double().mean().item())
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
@@ -162,11 +192,19 @@ def test_half_weights_are_fp16_and_their_statistics_float32_and_load_into_the_ne
     weights, model = load_file(tmp_path / "run" / "model.safetensors"), build(config)
     parameters = dict(model.named_parameters())
     for name, tensor in weights.items():
-        expected = torch.float16 if name in parameters else torch.int64 if "num_batches" in name else torch.float32
+        expected = (
+            torch.float16
+            if name in parameters
+            else torch.int64
+            if "num_batches" in name
+            else torch.float32
+        )
         assert tensor.dtype == expected, name
     model.load_state_dict(weights, strict=True)
     mean, std = cifar10.channel_stats(images.train_x)
-    loss, _ = experiment.evaluate(model, cifar10.loader(images.test_x, images.test_y, 50), mean, std)
+    loss, _ = experiment.evaluate(
+        model, cifar10.loader(images.test_x, images.test_y, 50), mean, std
+    )
     assert loss == pytest.approx(rows(tmp_path / "run", "epoch")[-1]["test_loss"], rel=0.02)
 
 
@@ -181,16 +219,23 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_leaves_the_epochs_before_
         return augment(x, *args, **kwargs) * (math.nan if len(calls) > 8 else 1)
 
     monkeypatch.setattr(cifar10, "augment", breaks)
-    with pytest.raises(FloatingPointError, match=r"the loss is nan in epoch 2.*--learning-rate"):
+    with pytest.raises(
+        FloatingPointError, match=r"the loss is nan in epoch 2.*--learning-rate"
+    ):
         train(tiny(tmp_path / "run", epochs=3), images)
     assert [row["epoch"] for row in rows(tmp_path / "run", "epoch")] == [1]
-    assert all(tensor.isfinite().all() for tensor in load_file(tmp_path / "run" / "model.safetensors").values())
+    assert all(
+        tensor.isfinite().all()
+        for tensor in load_file(tmp_path / "run" / "model.safetensors").values()
+    )
 
 
 # The same again
 
 
-def test_the_same_seed_gives_the_same_metrics_and_weights(images: Images, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_metrics_and_weights(
+    images: Images, tmp_path: Path
+) -> None:
     for name in ("a", "b"):
         # Whatever used random numbers before does not matter.
         torch.rand(len(name) + ord(name))
@@ -213,7 +258,10 @@ def test_another_seed_gives_other_weights_another_order_and_another_augmentation
     for seed in (3, 4):
         # Steps this small leave the weights where they started.
         train(tiny(tmp_path / str(seed), seed=seed, learning_rate=1e-30), images)
-    weights = [load_file(tmp_path / name / "model.safetensors")["features.0.weight"] for name in ("3", "4")]
+    weights = [
+        load_file(tmp_path / name / "model.safetensors")["features.0.weight"]
+        for name in ("3", "4")
+    ]
     assert not torch.equal(*weights)
     assert not torch.equal(seen[0][0], seen[6][0])
     assert (seen[0][1], seen[6][1]) == (3, 4)
@@ -230,7 +278,9 @@ def test_it_learns(images: Images, tmp_path: Path) -> None:
 
 NORMS: dict[str, Callable[[nn.Module], bool]] = {
     "bcn": lambda m: (
-        isinstance(m, BatchChannelNorm) and isinstance(m.batch_norm, EstimatedBatchNorm) and m.channel_norm.groups == 2
+        isinstance(m, BatchChannelNorm)
+        and isinstance(m.batch_norm, EstimatedBatchNorm)
+        and m.channel_norm.groups == 2
     ),
     "bn": lambda m: isinstance(m, nn.BatchNorm2d),
     "gn": lambda m: isinstance(m, nn.GroupNorm) and m.num_groups == 2,
@@ -247,7 +297,11 @@ def test_every_variant_trains_and_is_made_of_what_its_settings_say(
     model = build(config)
     convolutions = [module for module in model.features if isinstance(module, nn.Conv2d)]
     assert {type(module) for module in convolutions} == {Conv2d if ws else nn.Conv2d}
-    others = [module for module in model.features if not isinstance(module, nn.Conv2d | nn.ReLU | nn.MaxPool2d)]
+    others = [
+        module
+        for module in model.features
+        if not isinstance(module, nn.Conv2d | nn.ReLU | nn.MaxPool2d)
+    ]
     assert len(others) == (0 if norm == "none" else 13)
     assert all(NORMS[norm](module) for module in others)
     row = train(replace(config, learning_rate=1e-4), images)
@@ -255,7 +309,11 @@ def test_every_variant_trains_and_is_made_of_what_its_settings_say(
 
 
 def test_without_estimates_bcn_takes_the_statistics_of_the_batch() -> None:
-    kinds = [type(m.batch_norm) for m in build(tiny("run", estimate=False)).features if isinstance(m, BatchChannelNorm)]
+    kinds = [
+        type(m.batch_norm)
+        for m in build(tiny("run", estimate=False)).features
+        if isinstance(m, BatchChannelNorm)
+    ]
     assert len(kinds) == 13
     assert all(issubclass(kind, nn.BatchNorm2d) for kind in kinds)
 
@@ -263,7 +321,12 @@ def test_without_estimates_bcn_takes_the_statistics_of_the_batch() -> None:
 def test_the_defaults_are_those_of_the_original_experiment() -> None:
     config = Config()
     assert (config.ws, config.norm, config.groups, config.width) == (True, "bcn", 32, 1.0)
-    assert (config.data, config.epochs, config.batch_size, config.learning_rate) == ("hub", 5, 64, 2.5e-4)
+    assert (config.data, config.epochs, config.batch_size, config.learning_rate) == (
+        "hub",
+        5,
+        64,
+        2.5e-4,
+    )
     assert (config.weight_decay, config.schedule, config.accumulate) == (0.0, "constant", 1)
 
 
@@ -288,7 +351,16 @@ def test_one_cycle_climbs_to_the_peak_and_returns_to_nearly_zero(
 ) -> None:
     seen = learning_rates(monkeypatch)
     # 12 batches an epoch.
-    train(tiny(tmp_path / "run", batch_size=8, epochs=2, schedule="one-cycle", accumulate=accumulate), images)
+    train(
+        tiny(
+            tmp_path / "run",
+            batch_size=8,
+            epochs=2,
+            schedule="one-cycle",
+            accumulate=accumulate,
+        ),
+        images,
+    )
     assert len(seen) == 24 / accumulate
     peak = seen.index(max(seen))
     assert 0.2 < peak / len(seen) < 0.4
@@ -298,7 +370,9 @@ def test_one_cycle_climbs_to_the_peak_and_returns_to_nearly_zero(
     assert seen[-1] < 1e-3 * max(seen)
 
 
-def test_a_constant_schedule_is_constant(images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_constant_schedule_is_constant(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = learning_rates(monkeypatch)
     train(tiny(tmp_path / "run"), images)
     assert seen == [1e-3] * 6
@@ -316,7 +390,11 @@ def accumulated(norm: Any, images: Images, folder: Path) -> list[dict[str, Tenso
 
 
 def distance(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
-    return max((a[key] - b[key]).abs().max().item() for key in a if "running" not in key and "num_batches" not in key)
+    return max(
+        (a[key] - b[key]).abs().max().item()
+        for key in a
+        if "running" not in key and "num_batches" not in key
+    )
 
 
 def test_two_accumulated_batches_are_one_large_batch_for_group_norm_and_are_not_for_batch_norm(
@@ -343,14 +421,22 @@ def test_bfloat16_arithmetic_keeps_float32_weights(images: Images, tmp_path: Pat
 def test_the_command_line_trains_and_ends_with_one_line_of_summary(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = "--data digits --width 0.0625 --epochs 1 --batch-size 32 --cpu --no-ws --norm gn"
+    arguments = (
+        "--data digits --width 0.0625 --epochs 1 --batch-size 32 --cpu --no-ws --norm gn"
+    )
     assert main([*arguments.split(), "--out", str(tmp_path / "run")]) == 0
     out = capsys.readouterr().out.splitlines()
     accuracy = rows(tmp_path / "run", "epoch")[-1]["test_accuracy"]
-    assert out[-1].startswith(f"gn-width0.0625-batch32-seed0: test accuracy {accuracy:.2%} after 1 epochs in ")
+    assert out[-1].startswith(
+        f"gn-width0.0625-batch32-seed0: test accuracy {accuracy:.2%} after 1 epochs in "
+    )
     assert out[-1].endswith(str(tmp_path / "run"))
     assert [
-        line for line in out if re.match(r"epoch 1/1: loss [\d.]+, accuracy .*%, test accuracy .*%, \d+ images/s", line)
+        line
+        for line in out
+        if re.match(
+            r"epoch 1/1: loss [\d.]+, accuracy .*%, test accuracy .*%, \d+ images/s", line
+        )
     ]
 
 
@@ -377,12 +463,26 @@ LATER = {
 
 
 def command(arguments: str, out: Path) -> list[str]:
-    return ["--data", "digits", "--width", "0.0625", "--epochs", "1", "--cpu", "--out", str(out), *arguments.split()]
+    return [
+        "--data",
+        "digits",
+        "--width",
+        "0.0625",
+        "--epochs",
+        "1",
+        "--cpu",
+        "--out",
+        str(out),
+        *arguments.split(),
+    ]
 
 
 @pytest.mark.parametrize("arguments", USAGE)
 def test_a_setting_that_cannot_be_is_a_usage_error_on_stderr(
-    arguments: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit) as stop:
@@ -414,7 +514,9 @@ def test_an_existing_record_ends_in_one_sentence_and_exit_code_1(
     assert main(command("", tmp_path / "run")) == 0
     capsys.readouterr()
     assert main(command("", tmp_path / "run")) == 1
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'run'} already holds the record")
+    assert capsys.readouterr().err.startswith(
+        f"error: {tmp_path / 'run'} already holds the record"
+    )
 
 
 def comments() -> dict[str, str]:
@@ -428,7 +530,9 @@ def comments() -> dict[str, str]:
             first = last = node.lineno - 1
             while source[first - 1].strip().startswith("#"):
                 first -= 1
-            found[node.target.id] = " ".join(line.strip().lstrip("# ") for line in source[first:last])
+            found[node.target.id] = " ".join(
+                line.strip().lstrip("# ") for line in source[first:last]
+            )
     return found
 
 

@@ -14,9 +14,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import labml_ws
-from labml_ws.layers import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Linear
+from labml_ws.layers import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+    Linear,
+)
 
-NAMES = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "Linear"]
+NAMES = [
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ConvTranspose1d",
+    "ConvTranspose2d",
+    "ConvTranspose3d",
+    "Linear",
+]
 ALL = pytest.mark.parametrize("name", NAMES)
 
 
@@ -50,8 +66,12 @@ class Case:
     call: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        options = "-".join(f"{key}={value}" for key, value in {**self.options, **self.call}.items())
-        return f"{self.name}-{options or 'plain'}" + ("-unbatched" * (len(self.shape) == self.dims + 1))
+        options = "-".join(
+            f"{key}={value}" for key, value in {**self.options, **self.call}.items()
+        )
+        return f"{self.name}-{options or 'plain'}" + (
+            "-unbatched" * (len(self.shape) == self.dims + 1)
+        )
 
     @property
     def dims(self) -> int:
@@ -74,12 +94,17 @@ CASES = [
     Case("Conv1d", (4, 6, 3), (2, 4, 9)),
     Case("Conv1d", (4, 6, 3), (4, 9)),
     Case("Conv1d", (4, 6, 4), (2, 4, 9), {"padding": "same", "dilation": 2, "groups": 2}),
-    Case("Conv1d", (4, 6, 3), (2, 4, 9), {"padding": 2, "padding_mode": "circular", "stride": 2}),
+    Case(
+        "Conv1d", (4, 6, 3), (2, 4, 9), {"padding": 2, "padding_mode": "circular", "stride": 2}
+    ),
     Case("Conv2d", (4, 6, 3), (2, 4, 7, 8)),
     Case("Conv2d", (4, 6, 3), (4, 7, 8)),
     Case("Conv2d", (4, 6, 1), (2, 4, 7, 8)),
     Case(
-        "Conv2d", (4, 6, (3, 2)), (2, 4, 7, 8), {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "bias": False}
+        "Conv2d",
+        (4, 6, (3, 2)),
+        (2, 4, 7, 8),
+        {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "bias": False},
     ),
     Case("Conv2d", (4, 6, 3), (2, 4, 7, 8), {"groups": 2, "eps": 0.1}),
     Case("Conv2d", (4, 8, 3), (2, 4, 7, 8), {"groups": 4, "padding": 1}),
@@ -87,12 +112,24 @@ CASES = [
     Case("Conv2d", (4, 6, 3), (2, 4, 7, 8), {"padding": "valid"}),
     Case("Conv2d", (4, 6, 3), (2, 4, 7, 8), {"padding": (1, 2), "padding_mode": "circular"}),
     Case("Conv2d", (4, 6, 3), (2, 4, 7, 8), {"padding": (1, 2), "padding_mode": "reflect"}),
-    Case("Conv2d", (4, 6, 3), (2, 4, 7, 8), {"padding": "same", "padding_mode": "replicate", "dilation": 2}),
+    Case(
+        "Conv2d",
+        (4, 6, 3),
+        (2, 4, 7, 8),
+        {"padding": "same", "padding_mode": "replicate", "dilation": 2},
+    ),
     Case("Conv3d", (4, 6, 3), (2, 4, 4, 5, 6)),
     Case("Conv3d", (4, 6, (1, 5, 3)), (4, 4, 5, 6), {"groups": 2, "padding": "same"}),
-    Case("Conv3d", (4, 6, 3), (1, 4, 4, 5, 6), {"padding": 1, "padding_mode": "replicate", "stride": 2}),
+    Case(
+        "Conv3d",
+        (4, 6, 3),
+        (1, 4, 4, 5, 6),
+        {"padding": 1, "padding_mode": "replicate", "stride": 2},
+    ),
     Case("ConvTranspose1d", (4, 6, 3), (2, 4, 5)),
-    Case("ConvTranspose1d", (4, 6, 3), (4, 5), {"groups": 2, "stride": 2}, {"output_size": [12]}),
+    Case(
+        "ConvTranspose1d", (4, 6, 3), (4, 5), {"groups": 2, "stride": 2}, {"output_size": [12]}
+    ),
     Case("ConvTranspose2d", (4, 6, 3), (2, 4, 5, 4)),
     Case("ConvTranspose2d", (4, 6, 3), (4, 5, 4), {"groups": 2}),
     Case(
@@ -109,7 +146,13 @@ CASES = [
         {"output_size": [18, 14]},
     ),
     Case("ConvTranspose3d", (4, 6, 2), (2, 4, 3, 2, 3)),
-    Case("ConvTranspose3d", (4, 6, (1, 2, 3)), (2, 4, 3, 2, 3), {"groups": 2, "stride": 2}, {"output_size": [6, 5, 7]}),
+    Case(
+        "ConvTranspose3d",
+        (4, 6, (1, 2, 3)),
+        (2, 4, 3, 2, 3),
+        {"groups": 2, "stride": 2},
+        {"output_size": [6, 5, 7]},
+    ),
     Case("Linear", (5, 3), (2, 5)),
     Case("Linear", (5, 3), (2, 4, 5), {"bias": False, "eps": 0.1}),
     Case("Linear", (5, 3), (5,)),
@@ -123,12 +166,16 @@ PLAIN = {name: next(case for case in CASES if case.name == name) for name in NAM
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_output_and_gradients_are_torchs_on_standardized_filters(case: Case) -> None:
     ours, oracle, x = case.layers()
-    raw = {key: value.detach().clone().requires_grad_() for key, value in ours.named_parameters()}
+    raw = {
+        key: value.detach().clone().requires_grad_() for key, value in ours.named_parameters()
+    }
     x_ours, x_oracle = x.clone().requires_grad_(), x.clone().requires_grad_()
 
     y = ours(x_ours, **case.call)
     w_hat = standardized(oracle, raw["weight"], case.options.get("eps", 1e-5))
-    expected = torch.func.functional_call(oracle, {**raw, "weight": w_hat}, (x_oracle,), case.call)
+    expected = torch.func.functional_call(
+        oracle, {**raw, "weight": w_hat}, (x_oracle,), case.call
+    )
     torch.testing.assert_close(y, expected, rtol=1e-10, atol=1e-10)
 
     upstream = torch.randn_like(y)
@@ -143,13 +190,17 @@ def test_output_and_gradients_are_torchs_on_standardized_filters(case: Case) -> 
 def test_w_hat_has_the_layout_of_weight_and_standardized_output_channels(name: str) -> None:
     layer, _, _ = PLAIN[name].layers()
     assert layer.w_hat.shape == layer.weight.shape
-    torch.testing.assert_close(layer.w_hat, standardized(layer, layer.weight.detach()), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        layer.w_hat, standardized(layer, layer.weight.detach()), rtol=1e-10, atol=1e-10
+    )
 
 
 def test_transposed_with_groups_standardizes_the_filter_of_each_output_channel() -> None:
     # An output channel's filter, seen from outside: what each input pixel contributes to that channel alone.
     layer = ConvTranspose2d(6, 4, 3, groups=2, bias=False, eps=0.0, dtype=torch.float64)
-    response = torch.stack([layer(one.reshape(1, 6, 1, 1)) for one in torch.eye(6).double()])  # [C_in, 1, C_out, 3, 3]
+    response = torch.stack(
+        [layer(one.reshape(1, 6, 1, 1)) for one in torch.eye(6).double()]
+    )  # [C_in, 1, C_out, 3, 3]
     for o in range(4):
         inputs = slice(0, 3) if o < 2 else slice(3, 6)
         seen = response[inputs, 0, o]
@@ -160,9 +211,13 @@ def test_transposed_with_groups_standardizes_the_filter_of_each_output_channel()
 @ALL
 @pytest.mark.parametrize("eps", [1e-5, 0.1])
 def test_gradients_are_finite_differences_to_the_second_order(name: str, eps: float) -> None:
-    small = {"Linear": (3, 2), "Conv1d": (2, 2, 2), "ConvTranspose1d": (2, 2, 2)}.get(name, (1, 2, 2))
+    small = {"Linear": (3, 2), "Conv1d": (2, 2, 2), "ConvTranspose1d": (2, 2, 2)}.get(
+        name, (1, 2, 2)
+    )
     layer = getattr(labml_ws, name)(*small, eps=eps, dtype=torch.float64)
-    x = torch.randn(1, small[0], *[2] * PLAIN[name].dims, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(
+        1, small[0], *[2] * PLAIN[name].dims, dtype=torch.float64, requires_grad=True
+    )
 
     def call(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return torch.func.functional_call(layer, {"weight": weight, "bias": bias}, (x,))
@@ -177,7 +232,11 @@ def test_gradients_are_finite_differences_to_the_second_order(name: str, eps: fl
 def test_padding_mode_is_applied_and_not_only_accepted(mode: str) -> None:
     layer = Conv2d(2, 3, 3, padding=1, padding_mode=mode, dtype=torch.float64)
     x = torch.randn(1, 2, 5, 5, dtype=torch.float64)
-    expected = F.conv2d(F.pad(x, (1, 1, 1, 1), mode=mode), standardized(layer, layer.weight.detach()), layer.bias)
+    expected = F.conv2d(
+        F.pad(x, (1, 1, 1, 1), mode=mode),
+        standardized(layer, layer.weight.detach()),
+        layer.bias,
+    )
     torch.testing.assert_close(layer(x), expected)
     with_zeros = F.conv2d(x, layer.w_hat, layer.bias, padding=1)
     assert (layer(x) - with_zeros).abs().max() > 0.1
@@ -203,7 +262,9 @@ def test_the_activations_are_not_standardized(name: str) -> None:
 
 
 @ALL
-def test_the_raw_weight_is_the_parameter_and_a_forward_pass_does_not_touch_it(name: str) -> None:
+def test_the_raw_weight_is_the_parameter_and_a_forward_pass_does_not_touch_it(
+    name: str,
+) -> None:
     layer, plain, x = PLAIN[name].layers()
     layer(x).sum().backward()
     assert sorted(key for key, _ in layer.named_parameters()) == ["bias", "weight"]
@@ -233,7 +294,9 @@ def test_is_an_instance_of_the_plain_layer_and_starts_from_the_same_weights(name
     torch.manual_seed(7)
     plain = getattr(nn, name)(*arguments)
     assert isinstance(ours, type(plain))
-    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), plain.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(ours.parameters(), plain.parameters(), strict=True)
+    )
 
 
 @ALL
@@ -277,7 +340,9 @@ def test_a_bad_eps_is_refused_at_construction(name: str, eps: float) -> None:
 
 
 @ALL
-def test_eps_goes_by_keyword_so_that_no_positional_argument_of_torch_becomes_it(name: str) -> None:
+def test_eps_goes_by_keyword_so_that_no_positional_argument_of_torch_becomes_it(
+    name: str,
+) -> None:
     with pytest.raises(TypeError):
         getattr(labml_ws, name)(*PLAIN[name].arguments, *[1] * 12)
 
@@ -312,7 +377,9 @@ def saved(layer: nn.Module) -> nn.Module:
 
 @ALL
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, pickled, saved])
-def test_a_copy_computes_the_same_and_is_independent(name: str, duplicate: Callable[[nn.Module], nn.Module]) -> None:
+def test_a_copy_computes_the_same_and_is_independent(
+    name: str, duplicate: Callable[[nn.Module], nn.Module]
+) -> None:
     layer, _, x = PLAIN[name].layers()
     layer.eps = 0.01
     double = duplicate(layer)
@@ -384,7 +451,9 @@ def test_folding_w_hat_into_the_plain_layer_changes_nothing(case: Case) -> None:
     layer, plain, x = case.layers()
     with torch.no_grad():
         plain.weight.copy_(layer.w_hat)
-    torch.testing.assert_close(plain(x, **case.call), layer(x, **case.call), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        plain(x, **case.call), layer(x, **case.call), rtol=1e-12, atol=1e-12
+    )
 
 
 def test_a_plain_convolution_becomes_ours_by_changing_its_class() -> None:
@@ -392,7 +461,9 @@ def test_a_plain_convolution_becomes_ours_by_changing_its_class() -> None:
     weight, x = layer.weight, torch.randn(2, 3, 5, 5, dtype=torch.float64)
     layer.__class__, layer.eps = Conv2d, 1e-5
     assert layer.weight is weight
-    torch.testing.assert_close(layer(x), F.conv2d(x, standardized(layer, weight.detach()), layer.bias))
+    torch.testing.assert_close(
+        layer(x), F.conv2d(x, standardized(layer, weight.detach()), layer.bias)
+    )
 
 
 # What the page says

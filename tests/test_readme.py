@@ -18,14 +18,18 @@ def test_the_snippet_prints_the_numbers_beside_it(root: Path, page: str) -> None
     text = (root / page).read_text()
     snippet = next(block for block in blocks(text, "python") if block.startswith("import"))
     printed = blocks(text, "text")[0]
-    result = subprocess.run([sys.executable, "-c", snippet], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", snippet], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == printed.splitlines()
 
 
 def test_the_two_commands_exist(root: Path) -> None:
     readme = (root / "README.md").read_text()
-    promised = set(re.findall(r"^make ([a-z]+)", "\n".join(blocks(readme, "sh")), flags=re.MULTILINE))
+    promised = set(
+        re.findall(r"^make ([a-z]+)", "\n".join(blocks(readme, "sh")), flags=re.MULTILINE)
+    )
     made = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text(), flags=re.MULTILINE))
     assert {"site", "test"} <= promised <= made
 
@@ -39,11 +43,19 @@ def test_every_picture_and_file_that_it_names_is_there(root: Path) -> None:
 
 
 def test_the_results_are_those_of_the_records(root: Path) -> None:
-    rows = [line for line in (root / "README.md").read_text().splitlines() if line.startswith("| [`")]
+    rows = [
+        line
+        for line in (root / "README.md").read_text().splitlines()
+        if line.startswith("| [`")
+    ]
     records = sorted(path.parent for path in (root / "docs" / "runs").glob("*/config.json"))
-    assert [f"| [`{record.name}`]" in row for record, row in zip(records, rows, strict=True)] == [True] * len(rows)
+    assert [
+        f"| [`{record.name}`]" in row for record, row in zip(records, rows, strict=True)
+    ] == [True] * len(rows)
     for record, row in zip(records, rows, strict=True):
-        epochs = [json.loads(line) for line in (record / "metrics.jsonl").read_text().splitlines()]
+        epochs = [
+            json.loads(line) for line in (record / "metrics.jsonl").read_text().splitlines()
+        ]
         last = [line for line in epochs if line["kind"] == "epoch"][-1]
         assert f"| {last['epoch']} |" in row
         assert f"| {last['test_accuracy'] * 100:.1f} % |" in row

@@ -18,8 +18,26 @@ Form = Callable[..., Tensor]
 BOTH = pytest.mark.parametrize("form", [weight_standardization, standardize])
 SHAPES = pytest.mark.parametrize(
     "shape",
-    [(3, 5), (4, 2), (4, 3, 5), (6, 2, 3, 3), (4, 3, 1, 1), (5, 1, 3, 3), (3, 2, 2, 3, 2), (1, 4, 3, 3)],
-    ids=["linear", "pair", "conv1d", "conv2d", "pointwise", "depthwise", "conv3d", "one-filter"],
+    [
+        (3, 5),
+        (4, 2),
+        (4, 3, 5),
+        (6, 2, 3, 3),
+        (4, 3, 1, 1),
+        (5, 1, 3, 3),
+        (3, 2, 2, 3, 2),
+        (1, 4, 3, 3),
+    ],
+    ids=[
+        "linear",
+        "pair",
+        "conv1d",
+        "conv2d",
+        "pointwise",
+        "depthwise",
+        "conv3d",
+        "one-filter",
+    ],
 )
 
 
@@ -35,13 +53,21 @@ def bare(weight: Tensor, eps: float) -> Tensor:
 
 
 def weights(
-    *shape: int, std: float = 0.05, mean: float = 0.02, seed: int = 0, dtype: torch.dtype = torch.float64
+    *shape: int,
+    std: float = 0.05,
+    mean: float = 0.02,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
 ) -> Tensor:
-    noise = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    noise = torch.randn(
+        shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    )
     return (noise * std + mean).to(dtype)
 
 
-def gradients(form: Form, weight: Tensor, upstream: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def gradients(
+    form: Form, weight: Tensor, upstream: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
     """The gradient for `upstream`, and the gradient of a non-linear function of that gradient."""
     leaf = weight.clone().requires_grad_()
     (first,) = torch.autograd.grad((form(leaf, eps) * upstream).sum(), leaf, create_graph=True)
@@ -63,7 +89,9 @@ def test_values_are_those_of_the_bare_equation(form: Form, shape: tuple[int, ...
 def test_values_are_those_of_group_norm_and_batch_norm_over_the_filters(form: Form) -> None:
     weight = weights(6, 3, 3, 3)
     by_group_norm = F.group_norm(weight[None], 6, eps=1e-5)[0]
-    by_batch_norm = F.batch_norm(weight.reshape(1, 6, 27), None, None, training=True, eps=1e-5).reshape_as(weight)
+    by_batch_norm = F.batch_norm(
+        weight.reshape(1, 6, 27), None, None, training=True, eps=1e-5
+    ).reshape_as(weight)
     torch.testing.assert_close(form(weight), by_group_norm, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(form(weight), by_batch_norm, rtol=1e-10, atol=1e-10)
 
@@ -76,10 +104,14 @@ def test_default_eps_is_1e_5(form: Form) -> None:
 
 @BOTH
 @SHAPES
-def test_each_filter_has_mean_zero_and_variance_one_without_eps(form: Form, shape: tuple[int, ...]) -> None:
+def test_each_filter_has_mean_zero_and_variance_one_without_eps(
+    form: Form, shape: tuple[int, ...]
+) -> None:
     flat = form(weights(*shape), 0.0).flatten(1)
     torch.testing.assert_close(flat.sum(1), torch.zeros(shape[0]).double(), rtol=0, atol=1e-10)
-    torch.testing.assert_close(flat.square().sum(1), torch.full((shape[0],), math.prod(shape[1:])).double())
+    torch.testing.assert_close(
+        flat.square().sum(1), torch.full((shape[0],), math.prod(shape[1:])).double()
+    )
 
 
 @BOTH
@@ -93,8 +125,12 @@ def test_a_filter_is_standardized_without_regard_to_the_others(form: Form) -> No
 @pytest.mark.parametrize("count", [2, 9, 27, 576])
 def test_the_variance_is_divided_by_the_fan_in(form: Form, count: int) -> None:
     weight = weights(3, count)
-    unbiased = (weight - weight.mean(1, keepdim=True)) / weight.std(1, correction=1, keepdim=True)
-    torch.testing.assert_close(form(weight, 0.0), unbiased * math.sqrt(count / (count - 1)), rtol=1e-10, atol=1e-12)
+    unbiased = (weight - weight.mean(1, keepdim=True)) / weight.std(
+        1, correction=1, keepdim=True
+    )
+    torch.testing.assert_close(
+        form(weight, 0.0), unbiased * math.sqrt(count / (count - 1)), rtol=1e-10, atol=1e-12
+    )
 
 
 @BOTH
@@ -117,7 +153,9 @@ def test_without_eps_neither_scale_nor_shift_of_a_filter_matters(
     form: Form, scale: float, shift: float, seed: int
 ) -> None:
     weight = weights(3, 2, 3, 3, std=1.0, mean=0.0, seed=seed)
-    torch.testing.assert_close(form(weight * scale + shift, 0.0), form(weight, 0.0), rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(
+        form(weight * scale + shift, 0.0), form(weight, 0.0), rtol=1e-7, atol=1e-7
+    )
 
 
 @BOTH
@@ -139,9 +177,13 @@ def test_the_argument_is_left_alone(form: Form) -> None:
 
 @SHAPES
 @pytest.mark.parametrize("eps", [1e-5, 1e-2])
-def test_the_two_forms_agree_in_values_gradients_and_second_gradients(shape: tuple[int, ...], eps: float) -> None:
+def test_the_two_forms_agree_in_values_gradients_and_second_gradients(
+    shape: tuple[int, ...], eps: float
+) -> None:
     weight, upstream = weights(*shape, std=1.0), weights(*shape, std=1.0, seed=1)
-    torch.testing.assert_close(standardize(weight, eps), weight_standardization(weight, eps), rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(
+        standardize(weight, eps), weight_standardization(weight, eps), rtol=1e-11, atol=1e-11
+    )
     for fused, stepwise in zip(
         gradients(standardize, weight, upstream, eps),
         gradients(weight_standardization, weight, upstream, eps),
@@ -155,14 +197,18 @@ def test_the_two_forms_agree_in_values_gradients_and_second_gradients(shape: tup
 def test_gradient_is_that_of_the_bare_equation(form: Form, shape: tuple[int, ...]) -> None:
     weight, upstream = weights(*shape, std=1.0), weights(*shape, std=1.0, seed=1)
     for ours, oracle in zip(
-        gradients(form, weight, upstream, 0.01), gradients(bare, weight, upstream, 0.01), strict=True
+        gradients(form, weight, upstream, 0.01),
+        gradients(bare, weight, upstream, 0.01),
+        strict=True,
     ):
         torch.testing.assert_close(ours, oracle, rtol=1e-8, atol=1e-9)
 
 
 @BOTH
 @pytest.mark.parametrize("shape", [(2, 3), (2, 2, 3), (2, 1, 2, 2), (1, 2, 1, 2, 2)])
-def test_gradients_are_finite_differences_to_the_second_order(form: Form, shape: tuple[int, ...]) -> None:
+def test_gradients_are_finite_differences_to_the_second_order(
+    form: Form, shape: tuple[int, ...]
+) -> None:
     weight = weights(*shape, std=1.0).requires_grad_()
     assert torch.autograd.gradcheck(form, (weight, 1e-2))
     assert torch.autograd.gradgradcheck(form, (weight, 1e-2))
@@ -174,7 +220,9 @@ def test_gradient_is_the_closed_form_of_the_page(form: Form, eps: float) -> None
     weight, g = weights(4, 27), weights(4, 27, std=1.0, seed=1)
     w_hat, s = bare(weight, eps), (weight.var(1, correction=0, keepdim=True) + eps).sqrt()
     closed = (g - g.mean(1, keepdim=True) - w_hat * (g * w_hat).mean(1, keepdim=True)) / s
-    torch.testing.assert_close(gradients(form, weight, g, eps)[0], closed, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        gradients(form, weight, g, eps)[0], closed, rtol=1e-10, atol=1e-10
+    )
 
 
 @BOTH
@@ -188,7 +236,10 @@ def test_gradient_of_each_filter_sums_to_zero_for_every_eps(form: Form) -> None:
 @BOTH
 def test_gradient_is_orthogonal_to_the_filter_at_eps_zero_only(form: Form) -> None:
     weight, g = weights(4, 27), weights(4, 27, std=1.0, seed=1)
-    along = [(gradients(form, weight, g, eps)[0] * weight).sum(1).abs().max().item() for eps in (0.0, 0.1)]
+    along = [
+        (gradients(form, weight, g, eps)[0] * weight).sum(1).abs().max().item()
+        for eps in (0.0, 0.1)
+    ]
     assert along[0] < 1e-11 < 1e-3 < along[1]
 
 
@@ -196,7 +247,10 @@ def test_gradient_is_orthogonal_to_the_filter_at_eps_zero_only(form: Form) -> No
 def test_gradient_grows_as_the_weight_shrinks_until_eps_stops_it(form: Form) -> None:
     # What weight decay does: the function stays, the effective step grows with 1 / sigma, and levels off near sigma^2 = eps.
     weight, g = weights(1, 64, std=1.0), weights(1, 64, std=1.0, seed=1)
-    lengths = [gradients(form, weight * scale, g, 1e-5)[0].norm().item() for scale in (1.0, 0.1, 1e-4, 1e-5)]
+    lengths = [
+        gradients(form, weight * scale, g, 1e-5)[0].norm().item()
+        for scale in (1.0, 0.1, 1e-4, 1e-5)
+    ]
     assert lengths[1] / lengths[0] == pytest.approx(10, rel=0.01)
     assert lengths[3] / lengths[2] == pytest.approx(1, rel=0.01)
 
@@ -221,8 +275,12 @@ REFUSED = [
 
 
 @BOTH
-@pytest.mark.parametrize(("shape", "message"), REFUSED, ids=["depthwise-1x1", "linear-of-1", "bias", "scalar"])
-def test_a_weight_without_a_spread_is_refused_by_its_shape(form: Form, shape: tuple[int, ...], message: str) -> None:
+@pytest.mark.parametrize(
+    ("shape", "message"), REFUSED, ids=["depthwise-1x1", "linear-of-1", "bias", "scalar"]
+)
+def test_a_weight_without_a_spread_is_refused_by_its_shape(
+    form: Form, shape: tuple[int, ...], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         form(torch.zeros(shape))
 
@@ -247,7 +305,9 @@ def test_an_eps_that_is_negative_or_not_a_number_is_refused(form: Form, eps: flo
 @BOTH
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("eps", [1e-5, 1e-10])
-def test_half_precision_statistics_are_taken_in_float32(form: Form, dtype: torch.dtype, eps: float) -> None:
+def test_half_precision_statistics_are_taken_in_float32(
+    form: Form, dtype: torch.dtype, eps: float
+) -> None:
     # With a standard deviation of 1e-4 the variance is below what fp16 can hold, and so is this small an eps.
     weight = weights(8, 512, 3, 3, std=1e-4, mean=1e-5, dtype=dtype)
     ours, oracle = form(weight, eps), bare(weight, eps)
@@ -258,13 +318,20 @@ def test_half_precision_statistics_are_taken_in_float32(form: Form, dtype: torch
 
 @BOTH
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_gradients_are_the_float64_ones_rounded(form: Form, dtype: torch.dtype) -> None:
-    weight, g = weights(4, 64, 3, 3, std=0.02, dtype=dtype), weights(4, 64, 3, 3, std=0.1, seed=1, dtype=dtype)
+def test_half_precision_gradients_are_the_float64_ones_rounded(
+    form: Form, dtype: torch.dtype
+) -> None:
+    weight, g = (
+        weights(4, 64, 3, 3, std=0.02, dtype=dtype),
+        weights(4, 64, 3, 3, std=0.1, seed=1, dtype=dtype),
+    )
     leaf = weight.clone().requires_grad_()
     form(leaf).backward(g)
     oracle, _ = gradients(bare, weight.double(), g.double(), 1e-5)
     assert leaf.grad is not None
-    torch.testing.assert_close(leaf.grad.double(), oracle, rtol=0.01, atol=0.01 * oracle.abs().max().item())
+    torch.testing.assert_close(
+        leaf.grad.double(), oracle, rtol=0.01, atol=0.01 * oracle.abs().max().item()
+    )
 
 
 @BOTH
@@ -281,7 +348,9 @@ def test_float64_is_not_rounded_to_float32(form: Form) -> None:
 
 
 @BOTH
-def test_channels_last_and_sliced_weights_give_the_same_values_and_gradients(form: Form) -> None:
+def test_channels_last_and_sliced_weights_give_the_same_values_and_gradients(
+    form: Form,
+) -> None:
     weight, upstream = weights(6, 4, 3, 3), weights(6, 4, 3, 3, std=1.0, seed=1)
     expected = form(weight), gradients(form, weight, upstream, 1e-5)[0]
     layouts = {
@@ -292,7 +361,9 @@ def test_channels_last_and_sliced_weights_give_the_same_values_and_gradients(for
     for layout in layouts.values():
         assert not layout.is_contiguous()
         torch.testing.assert_close(form(layout), expected[0], rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(gradients(form, layout, upstream, 1e-5)[0], expected[1], rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(
+            gradients(form, layout, upstream, 1e-5)[0], expected[1], rtol=1e-9, atol=1e-9
+        )
 
 
 @BOTH
@@ -329,8 +400,12 @@ def test_works_under_vmap_for_an_ensemble_of_weights(form: Form) -> None:
 # The numbers that the page quotes
 
 
-@pytest.mark.parametrize(("fan_in", "percent", "digits"), [(9, 6.1, 1), (27, 1.9, 1), (576, 0.09, 2)])
-def test_page_quotes_how_much_larger_sigma_is_over_one_less(fan_in: int, percent: float, digits: int) -> None:
+@pytest.mark.parametrize(
+    ("fan_in", "percent", "digits"), [(9, 6.1, 1), (27, 1.9, 1), (576, 0.09, 2)]
+)
+def test_page_quotes_how_much_larger_sigma_is_over_one_less(
+    fan_in: int, percent: float, digits: int
+) -> None:
     row = weights(fan_in)
     larger = 100 * (row.std(correction=1) / row.std(correction=0) - 1).item()
     assert round(larger, digits) == percent

@@ -76,7 +76,9 @@ def test_a_recorded_run_executes_a_tutorial_again(project: Path) -> None:
     assert notebook.fingerprint(project / "tutorial.py") != before
 
 
-def test_a_failing_tutorial_leaves_the_last_good_notebook(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_tutorial_leaves_the_last_good_notebook(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = project / "tutorial.ipynb"
     target.write_text('{"metadata": {}}')
 
@@ -87,10 +89,15 @@ def test_a_failing_tutorial_leaves_the_last_good_notebook(project: Path, monkeyp
     with pytest.raises(RuntimeError):
         notebook.make(project / "tutorial.py")
     assert target.read_text() == '{"metadata": {}}'
-    assert sorted(path.name for path in project.glob("*tutorial*")) == ["tutorial.ipynb", "tutorial.py"]
+    assert sorted(path.name for path in project.glob("*tutorial*")) == [
+        "tutorial.ipynb",
+        "tutorial.py",
+    ]
 
 
 def test_a_browser_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHROMIUM", "/nowhere/chromium")
-    with pytest.raises(SystemExit, match="CHROMIUM is '/nowhere/chromium', which is not a program"):
+    with pytest.raises(
+        SystemExit, match="CHROMIUM is '/nowhere/chromium', which is not a program"
+    ):
         chromium.find()

@@ -29,7 +29,9 @@ def convolutions(model: nn.Module) -> list[nn.Conv2d]:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_each_variant_of_the_page_gives_logits_and_a_gradient_for_every_parameter(variant: str) -> None:
+def test_each_variant_of_the_page_gives_logits_and_a_gradient_for_every_parameter(
+    variant: str,
+) -> None:
     torch.manual_seed(0)
     conv, norm = VARIANTS[variant]
     model = VGG(TINY, conv, norm)
@@ -43,11 +45,17 @@ def test_each_variant_of_the_page_gives_logits_and_a_gradient_for_every_paramete
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_each_variant_is_made_of_the_convolution_and_the_normalization_it_was_given(variant: str) -> None:
+def test_each_variant_is_made_of_the_convolution_and_the_normalization_it_was_given(
+    variant: str,
+) -> None:
     conv, norm = VARIANTS[variant]
     model = VGG(TINY, conv, norm)
     assert [type(module) for module in convolutions(model)] == [conv] * 13
-    kinds = [type(module) for module in model.features if not isinstance(module, conv | nn.ReLU | nn.MaxPool2d)]
+    kinds = [
+        type(module)
+        for module in model.features
+        if not isinstance(module, conv | nn.ReLU | nn.MaxPool2d)
+    ]
     assert kinds == ([type(norm(4))] * 13 if norm is not None else [])
 
 
@@ -63,9 +71,15 @@ def full() -> VGG:
 
 
 def test_by_default_it_is_the_full_network_with_standardized_weights_and_bcn(full: VGG) -> None:
-    assert [module.out_channels for module in convolutions(full)] == [width for block in BLOCKS for width in block]
+    assert [module.out_channels for module in convolutions(full)] == [
+        width for block in BLOCKS for width in block
+    ]
     assert {type(module) for module in convolutions(full)} == {Conv2d}
-    groups = {module.channel_norm.groups for module in full.modules() if isinstance(module, BatchChannelNorm)}
+    groups = {
+        module.channel_norm.groups
+        for module in full.modules()
+        if isinstance(module, BatchChannelNorm)
+    }
     assert groups == {32}
 
 
@@ -74,13 +88,18 @@ def test_full_width_has_14_7_million_parameters(full: VGG) -> None:
     channels = [3, *(width for block in BLOCKS for width in block)]
     weights = sum(9 * a * b for a, b in pairwise(channels)) + 512 * 10 + 10
     # BCN: a pair per channel and a pair for each of 32 groups; no normalization: a bias per channel.
-    assert sum(p.numel() for p in full.parameters()) == weights + 2 * sum(channels[1:]) + 13 * 2 * 32
+    assert (
+        sum(p.numel() for p in full.parameters())
+        == weights + 2 * sum(channels[1:]) + 13 * 2 * 32
+    )
     assert sum(p.numel() for p in plain.parameters()) == weights + sum(channels[1:])
     assert round(weights / 1e6, 1) == 14.7
 
 
 def test_convolutions_have_a_bias_only_where_no_normalization_follows() -> None:
-    assert all(module.bias is None for module in convolutions(VGG(TINY, nn.Conv2d, nn.BatchNorm2d)))
+    assert all(
+        module.bias is None for module in convolutions(VGG(TINY, nn.Conv2d, nn.BatchNorm2d))
+    )
     assert all(module.bias is not None for module in convolutions(VGG(TINY, nn.Conv2d, None)))
 
 
@@ -101,7 +120,12 @@ def test_classes_and_input_channels_are_as_asked() -> None:
 
 
 def test_a_block_halves_height_and_width() -> None:
-    assert VGG([[4], [8, 8]], nn.Conv2d, None).features(torch.randn(2, 3, 32, 24)).shape == (2, 8, 8, 6)
+    assert VGG([[4], [8, 8]], nn.Conv2d, None).features(torch.randn(2, 3, 32, 24)).shape == (
+        2,
+        8,
+        8,
+        6,
+    )
 
 
 def test_weights_start_with_he_initialization_and_biases_at_zero() -> None:

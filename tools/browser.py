@@ -19,7 +19,9 @@ HEIGHT = 900
 def pages(site: Path) -> list[str]:
     """Every page of the built site by its path, the landing page first. (404.html is the server's, not a page.)"""
     found = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
-    return sorted((page for page in found if page != "404.html"), key=lambda page: page != "index.html")
+    return sorted(
+        (page for page in found if page != "404.html"), key=lambda page: page != "index.html"
+    )
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -30,7 +32,9 @@ class _Quiet(SimpleHTTPRequestHandler):
 @contextmanager
 def serve(folder: Path) -> Iterator[str]:
     """Serve `folder` on a free port of this machine and yield its address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder))) as server:
+    with ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(_Quiet, directory=str(folder))
+    ) as server:
         thread = Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

@@ -6,7 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
+NAMES = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "microsoft-edge",
+)
 MAC = ("Google Chrome.app/Contents/MacOS/Google Chrome", "Chromium.app/Contents/MacOS/Chromium")
 HELP = "No Chromium was found and none could be installed: install Chromium or Chrome, or set CHROMIUM to its program."
 
@@ -27,7 +34,9 @@ def find() -> Path | None:
     if named := os.environ.get("CHROMIUM"):
         if program := shutil.which(named):
             return Path(program)
-        raise SystemExit(f"CHROMIUM is {named!r}, which is not a program: set it to a Chromium or Chrome, or unset it.")
+        raise SystemExit(
+            f"CHROMIUM is {named!r}, which is not a program: set it to a Chromium or Chrome, or unset it."
+        )
     on_path = (shutil.which(name) for name in NAMES)
     on_mac = (root / "Applications" / app for root in (Path("/"), Path.home()) for app in MAC)
     return next((Path(p) for p in (*on_path, *on_mac) if p and Path(p).is_file()), downloaded())
@@ -48,10 +57,16 @@ def install() -> None:
         env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         packages = ["chromium", "fonts-dejavu-core"]
         for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
-            subprocess.run(["apt-get", "--quiet", *command], env=env, stdout=sys.stderr, check=False)
+            subprocess.run(
+                ["apt-get", "--quiet", *command], env=env, stdout=sys.stderr, check=False
+            )
         if any(map(shutil.which, NAMES)):
             return
-    subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], stdout=sys.stderr, check=False)
+    subprocess.run(
+        [sys.executable, "-m", "playwright", "install", "chromium"],
+        stdout=sys.stderr,
+        check=False,
+    )
 
 
 def find_or_install() -> Path:

@@ -20,7 +20,9 @@ from tools import notebook
 
 def fingerprint(path: Path) -> str:
     source = path.read_text()
-    digest = hashlib.sha256(f"torch {version('torch')}\n{notebook.code(ast.parse(source))}".encode())
+    digest = hashlib.sha256(
+        f"torch {version('torch')}\n{notebook.code(ast.parse(source))}".encode()
+    )
     for module, tree in sorted(notebook.modules(source).items()):
         digest.update(f"{module.relative_to(notebook.ROOT)}\n{notebook.code(tree)}\n".encode())
     return digest.hexdigest()
@@ -48,10 +50,17 @@ def main(folder: str, *paths: str) -> int:
         try:
             make(path, Path(folder))
         except Exception as error:
-            at = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+            at = [
+                frame
+                for frame in traceback.extract_tb(error.__traceback__)
+                if frame.filename == str(path)
+            ]
             line = at[-1].lineno if at else 1
             place = path.relative_to(notebook.ROOT)
-            print(f"{place}:{line}: the demo raised {type(error).__name__}: {error}", file=sys.stderr)
+            print(
+                f"{place}:{line}: the demo raised {type(error).__name__}: {error}",
+                file=sys.stderr,
+            )
             return 1
     return 0
 

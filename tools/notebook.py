@@ -59,7 +59,9 @@ def fingerprint(script: Path) -> str:
     digest = hashlib.sha256(source.encode())
     for path, tree in sorted(modules(source).items()):
         digest.update(f"{path.relative_to(ROOT)}\n{code(tree)}\n".encode())
-    for path in sorted([*(ROOT / "docs" / "runs").rglob("*"), script.with_name("matplotlibrc")]):
+    for path in sorted(
+        [*(ROOT / "docs" / "runs").rglob("*"), script.with_name("matplotlibrc")]
+    ):
         if path.is_file():
             digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
     for name in ("torch", "numpy", "matplotlib", "jupytext"):
@@ -74,16 +76,22 @@ def execute(script: Path) -> Any:
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
-    os.environ["SOURCE_DATE_EPOCH"] = "0"  # matplotlib writes the time into a figure unless it is told one
+    os.environ["SOURCE_DATE_EPOCH"] = (
+        "0"  # matplotlib writes the time into a figure unless it is told one
+    )
     notebook = jupytext.read(script)
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number}"
     # Sockets in a folder of our own: free ports are guessed by the kernel, and sometimes another program is quicker.
     with TemporaryDirectory(prefix="kernel-", dir="/tmp") as folder:
-        kernel = AsyncKernelManager(kernel_name="python3", transport="ipc", connection_file=f"{folder}/kernel.json")
+        kernel = AsyncKernelManager(
+            kernel_name="python3", transport="ipc", connection_file=f"{folder}/kernel.json"
+        )
         place = {"metadata": {"path": str(script.parent)}}
         try:
-            client = NotebookClient(notebook, km=kernel, timeout=600, record_timing=False, resources=place)
+            client = NotebookClient(
+                notebook, km=kernel, timeout=600, record_timing=False, resources=place
+            )
             client.execute(cleanup_kc=True)
         except CellExecutionError as error:
             raise SystemExit(f"{script.relative_to(ROOT)}: a cell failed.\n{error}") from error
@@ -94,7 +102,9 @@ def make(script: Path) -> None:
     import nbformat
 
     target, wanted = script.with_suffix(".ipynb"), fingerprint(script)
-    if target.exists() and json.loads(target.read_text())["metadata"].get(PACKAGE) == {"fingerprint": wanted}:
+    if target.exists() and json.loads(target.read_text())["metadata"].get(PACKAGE) == {
+        "fingerprint": wanted
+    }:
         target.touch()
         return
     print(f"executing {script.relative_to(ROOT)}", flush=True)

@@ -29,7 +29,9 @@ records, metrics = {}, {}
 for file in sorted(runs.glob("*/config.json")):
     name = file.parent.name
     records[name] = json.loads(file.read_text())
-    metrics[name] = [json.loads(line) for line in (file.parent / "metrics.jsonl").read_text().splitlines()]
+    metrics[name] = [
+        json.loads(line) for line in (file.parent / "metrics.jsonl").read_text().splitlines()
+    ]
 print(", ".join(records))
 
 # %% [markdown]
@@ -50,11 +52,17 @@ for name, record in records.items():
     print(name)
     command = textwrap.wrap(record["command"], 76, break_on_hyphens=False)
     print("  command  " + " \\\n             ".join(command))
-    print(f"  data     {data['source']}: {data['train']:,} training and {data['test']:,} test images")
+    print(
+        f"  data     {data['source']}: {data['train']:,} training and {data['test']:,} test images"
+    )
     print(f"           {record['config']['note'] or 'as it came'}")
     print(f"           fingerprint {data['fingerprint']}")
-    print(f"  machine  {hardware['processor']}, {hardware['device']}, {hardware['threads']} threads")
-    print(f"  with     {', '.join(f'{package} {number}' for package, number in record['versions'].items())}")
+    print(
+        f"  machine  {hardware['processor']}, {hardware['device']}, {hardware['threads']} threads"
+    )
+    print(
+        f"  with     {', '.join(f'{package} {number}' for package, number in record['versions'].items())}"
+    )
     print(f"  started  {record['started']}\n")
 
 # %% [markdown]
@@ -71,7 +79,12 @@ for name, rows in metrics.items():
     length = max(row["step"] for row in steps)
     time = [row["epoch"] - 1 + row["step"] / length for row in steps]
     left.plot(time, [row["loss"] for row in steps], linewidth=0.8)
-    right.plot([row["epoch"] for row in epochs], [row["test_accuracy"] for row in epochs], "o-", label=name)
+    right.plot(
+        [row["epoch"] for row in epochs],
+        [row["test_accuracy"] for row in epochs],
+        "o-",
+        label=name,
+    )
 left.set(xlabel="epoch", ylabel="training loss (nats)", ylim=(0, None))
 right.set(xlabel="epoch", ylabel="test accuracy")
 right.legend(loc="lower right", fontsize=9)

@@ -58,7 +58,11 @@ for axis, batch_size in zip(axes, (64, 8, 1), strict=True):
     axis.plot(batch_means, ".", color="C1", label="the batch's own")
     axis.plot(running_means, color="C0", label="running estimate")
     axis.axhline(mean.item(), color="black", linewidth=0.8, linestyle="--")
-    axis.set(title=f"{batch_size} image{'s' * (batch_size > 1)} per step", xlabel="step", ylim=(1.4, 2.4))
+    axis.set(
+        title=f"{batch_size} image{'s' * (batch_size > 1)} per step",
+        xlabel="step",
+        ylim=(1.4, 2.4),
+    )
     spread = torch.tensor(batch_means).std()
     print(f"batch size {batch_size:2}: spread of the batch means {spread:.3f}")
 axes[0].set_ylabel("mean of channel 0")
@@ -86,11 +90,17 @@ figure, axis = plt.subplots()
 axis.plot(authors_form, label="around the running mean")
 axis.plot(own_form, label="around the image's own mean")
 axis.axhline(var.item(), color="black", linewidth=0.8, linestyle="--", label="all images")
-axis.set(xlabel="step, one image each", ylabel="running variance of channel 0", ylim=(0, 3 * var.item()))
+axis.set(
+    xlabel="step, one image each",
+    ylabel="running variance of channel 0",
+    ylim=(0, 3 * var.item()),
+)
 axis.legend(fontsize=9)
 plt.show()
 for name, form in (("the running mean", authors_form), ("the image's own", own_form)):
-    print(f"around {name:16}: {torch.tensor(form[100:]).mean() / var:.2f} of the true variance, after 100 steps")
+    print(
+        f"around {name:16}: {torch.tensor(form[100:]).mean() / var:.2f} of the true variance, after 100 steps"
+    )
 
 # %% [markdown]
 # ## A channel that is falling behind
@@ -101,7 +111,10 @@ for name, form in (("the running mean", authors_form), ("the image's own", own_f
 
 # %% alt="Share of positive values of one channel against its downward shift. Channel norm: falls from about a half to zero. Batch-channel norm: stays at about a half." tags=["wide"]
 shifts = torch.linspace(0, 8, 17)
-channel_norm, batch_channel_norm = ChannelNorm(8, groups=1), BatchChannelNorm(8, groups=1, estimate=False)
+channel_norm, batch_channel_norm = (
+    ChannelNorm(8, groups=1),
+    BatchChannelNorm(8, groups=1, estimate=False),
+)
 active = {channel_norm: [], batch_channel_norm: []}
 for shift in shifts:
     lowered = x.clone()
@@ -112,10 +125,17 @@ for shift in shifts:
 
 figure, axis = plt.subplots()
 axis.plot(shifts, active[channel_norm], "o-", color="C1", label="channel norm alone")
-axis.plot(shifts, active[batch_channel_norm], "o-", color="C0", label="batch norm, then channel norm")
-axis.set(xlabel="shift of the channel, in its standard deviations", ylabel="share of values above zero")
+axis.plot(
+    shifts, active[batch_channel_norm], "o-", color="C0", label="batch norm, then channel norm"
+)
+axis.set(
+    xlabel="shift of the channel, in its standard deviations",
+    ylabel="share of values above zero",
+)
 axis.set_ylim(-0.03, 1)
 axis.legend(fontsize=9)
 plt.show()
 for norm, shares in active.items():
-    print(f"{type(norm).__name__:16}: {shares[-1]:.1%} of its values above zero when shifted by {shifts[-1]:.0f}")
+    print(
+        f"{type(norm).__name__:16}: {shares[-1]:.1%} of its values above zero when shifted by {shifts[-1]:.0f}"
+    )

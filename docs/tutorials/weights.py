@@ -31,7 +31,10 @@ from safetensors.torch import load_file
 from labml_ws import Conv2d, weight_standardization
 from labml_ws.experiment import Config, build
 
-run = next(folder for folder in (Path("../runs"), Path("docs/runs")) if folder.exists()) / "quarter-width"
+run = (
+    next(folder for folder in (Path("../runs"), Path("docs/runs")) if folder.exists())
+    / "quarter-width"
+)
 record = json.loads((run / "config.json").read_text())
 config = Config(**record["config"] | {"out": None})
 
@@ -55,8 +58,12 @@ for row, index in zip(axes, (1, 6, 12), strict=True):
     for axis, weight in zip(row, (raw, weight_standardization(raw)), strict=True):
         limit = 4 * weight.std().item()
         for filter_ in weight.flatten(1)[:16]:
-            density, edges = torch.histogram(filter_, bins=24, range=(-limit, limit), density=True)
-            axis.plot((edges[1:] + edges[:-1]) / 2, density, color="C0", alpha=0.45, linewidth=0.9)
+            density, edges = torch.histogram(
+                filter_, bins=24, range=(-limit, limit), density=True
+            )
+            axis.plot(
+                (edges[1:] + edges[:-1]) / 2, density, color="C0", alpha=0.45, linewidth=0.9
+            )
         axis.set(yticks=[])
     row[0].set_ylabel(f"layer {index + 1}\nfan-in {raw[0].numel()}")
 axes[0, 0].set_title("raw weight W")
@@ -92,7 +99,9 @@ for weights, color, side in ((before, "C1", -0.17), (after, "C0", 0.17)):
     for layer, (mean, std) in enumerate(zip(*moments(weights), strict=True), 1):
         place = layer + side + 0.12 * (torch.rand(len(mean)) - 0.5)
         left.scatter(place, std, s=3, color=color, alpha=0.5, linewidths=0, rasterized=True)
-        right.scatter(place, mean / std, s=3, color=color, alpha=0.5, linewidths=0, rasterized=True)
+        right.scatter(
+            place, mean / std, s=3, color=color, alpha=0.5, linewidths=0, rasterized=True
+        )
 chance = [2 * weight[0].numel() ** -0.5 for weight in before]
 numbers = range(1, len(layers) + 1)
 right.fill_between(numbers, [-c for c in chance], chance, color="0.5", alpha=0.2, linewidth=0)
@@ -107,7 +116,9 @@ plt.show()
 # %%
 for name, weights in (("initial", before), ("trained", after), ("standardized", standardized)):
     mean, std = (torch.cat(values) for values in moments(weights))
-    print(f"{name:12}  std {std.min():.3f} to {std.max():.3f}, |mean| / std up to {(mean / std).abs().max():.1e}")
+    print(
+        f"{name:12}  std {std.min():.3f} to {std.max():.3f}, |mean| / std up to {(mean / std).abs().max():.1e}"
+    )
 
 # %% [markdown]
 # ## The first layer, as images

@@ -22,7 +22,11 @@ FONTS = {
         "{f}-latin-ext-wght-normal",
         "{f}-greek-wght-normal",
     ],
-    "jetbrains-mono": ["{f}-latin-wght-normal", "{f}-latin-wght-italic", "{f}-greek-wght-normal"],
+    "jetbrains-mono": [
+        "{f}-latin-wght-normal",
+        "{f}-latin-wght-italic",
+        "{f}-greek-wght-normal",
+    ],
 }
 URL = re.compile(r"url\(([^)]+)\)\s*format\(['\"]([^'\"]+)['\"]\)\s*,?")
 
@@ -30,7 +34,9 @@ URL = re.compile(r"url\(([^)]+)\)\s*format\(['\"]([^'\"]+)['\"]\)\s*,?")
 def copy(target: Path, node_modules: Path = Path("node_modules")) -> list[Path]:
     """Copies what's needed, and only that: a KaTeX style sheet that offers three formats per font becomes one that offers `woff2`."""
     if not (node_modules / "katex").is_dir():
-        raise SystemExit(f"{node_modules / 'katex'}: not found. Run `npm ci` first (`make site` does).")
+        raise SystemExit(
+            f"{node_modules / 'katex'}: not found. Run `npm ci` first (`make site` does)."
+        )
     shutil.rmtree(target, ignore_errors=True)
     (target / "katex" / "fonts").mkdir(parents=True)
     (target / "fonts").mkdir()
@@ -45,9 +51,14 @@ def copy(target: Path, node_modules: Path = Path("node_modules")) -> list[Path]:
     for family, files in FONTS.items():
         for file in files:
             name = file.format(f=family) + ".woff2"
-            shutil.copyfile(node_modules / "@fontsource-variable" / family / "files" / name, target / "fonts" / name)
+            shutil.copyfile(
+                node_modules / "@fontsource-variable" / family / "files" / name,
+                target / "fonts" / name,
+            )
 
-    shutil.copyfile(node_modules / "iframe-worker" / "shim" / "index.js", target / "iframe-worker.js")
+    shutil.copyfile(
+        node_modules / "iframe-worker" / "shim" / "index.js", target / "iframe-worker.js"
+    )
     return sorted(path for path in target.rglob("*") if path.is_file())
 
 

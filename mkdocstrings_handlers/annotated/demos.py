@@ -26,7 +26,9 @@ Printed = list[tuple[int, str]]
 def demo(source: str) -> list[ast.stmt]:
     """The statements of a module's demo. A lone `sys.exit(main())` is a command line and no demo."""
     node = guard(ast.parse(source))
-    if node is None or (len(node.body) == 1 and ast.unparse(node.body[0]).startswith("sys.exit(")):
+    if node is None or (
+        len(node.body) == 1 and ast.unparse(node.body[0]).startswith("sys.exit(")
+    ):
         return []
     return node.body
 
@@ -40,10 +42,17 @@ class Recorder(io.TextIOBase):
 
     def write(self, text: str) -> int:
         frame = sys._getframe(1)
-        while frame.f_back and (frame.f_code.co_filename, frame.f_code.co_name) != (self.path, "<module>"):
+        while frame.f_back and (frame.f_code.co_filename, frame.f_code.co_name) != (
+            self.path,
+            "<module>",
+        ):
             frame = frame.f_back
-        spans = [range(node.lineno, (node.end_lineno or node.lineno) + 1) for node in self.statements]
-        index = next((i for i, span in enumerate(spans) if frame.f_lineno in span), len(spans) - 1)
+        spans = [
+            range(node.lineno, (node.end_lineno or node.lineno) + 1) for node in self.statements
+        ]
+        index = next(
+            (i for i, span in enumerate(spans) if frame.f_lineno in span), len(spans) - 1
+        )
         if self.printed and self.printed[-1][0] == index:
             text = self.printed.pop()[1] + text
         self.printed.append((index, text))
@@ -63,10 +72,18 @@ def with_printed(sections: list[Section], source: str, printed: Printed) -> list
     lines = [node.lineno for node in demo(source)]
     found = []
     for section in sections:
-        text = "".join(text for index, text in printed if index < len(lines) and lines[index] in section.span)
-        found.append(replace(section, outputs=(Output("text/plain", text),)) if text else section)
+        text = "".join(
+            text
+            for index, text in printed
+            if index < len(lines) and lines[index] in section.span
+        )
+        found.append(
+            replace(section, outputs=(Output("text/plain", text),)) if text else section
+        )
     return found
 
 
 def read(path: Path) -> Printed:
-    return [(index, text) for index, text in json.loads(path.read_text(encoding="utf-8"))["printed"]]
+    return [
+        (index, text) for index, text in json.loads(path.read_text(encoding="utf-8"))["printed"]
+    ]

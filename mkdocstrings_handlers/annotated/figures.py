@@ -28,14 +28,24 @@ def inline_svg(svg: str, alt: str, prefix: str) -> str:
         if old := element.get("id"):
             ids[old] = f"{prefix}-{len(ids)}"
 
-    used = {ref for element in root.iter() for value in element.attrib.values() for ref in _references(value)}
+    used = {
+        ref
+        for element in root.iter()
+        for value in element.attrib.values()
+        for ref in _references(value)
+    }
     for element in root.iter():
-        element.tag = element.tag.removeprefix(SVG) if isinstance(element.tag, str) else element.tag
+        element.tag = (
+            element.tag.removeprefix(SVG) if isinstance(element.tag, str) else element.tag
+        )
         for name, value in list(element.attrib.items()):
             del element.attrib[name]
             if name == "id" and value not in used:
                 continue
-            element.set(name.removeprefix(XLINK), _renamed(_colored(value), ids) if name != "id" else ids[value])
+            element.set(
+                name.removeprefix(XLINK),
+                _renamed(_colored(value), ids) if name != "id" else ids[value],
+            )
     for metadata in root.findall("metadata"):
         root.remove(metadata)
 
@@ -43,7 +53,14 @@ def inline_svg(svg: str, alt: str, prefix: str) -> str:
     width = root.get("width", "")
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
-    root.attrib.update({"role": "img", "aria-label": alt, "fill": "currentColor", "style": f"max-width:{width}"})
+    root.attrib.update(
+        {
+            "role": "img",
+            "aria-label": alt,
+            "fill": "currentColor",
+            "style": f"max-width:{width}",
+        }
+    )
     return ET.tostring(root, encoding="unicode", short_empty_elements=True)
 
 
@@ -52,7 +69,9 @@ def inline_png(data: str, alt: str) -> str:
 
 
 def _references(value: str) -> list[str]:
-    return re.findall(r"url\(#([^)]+)\)", value) + ([value[1:]] if value.startswith("#") else [])
+    return re.findall(r"url\(#([^)]+)\)", value) + (
+        [value[1:]] if value.startswith("#") else []
+    )
 
 
 def _renamed(value: str, ids: dict[str, str]) -> str:

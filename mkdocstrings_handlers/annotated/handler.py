@@ -71,7 +71,9 @@ class AnnotatedHandler(BaseHandler):
     def get_options(self, local_options: Mapping[str, Any]) -> Options:
         known = [field.name for field in fields(Options)]
         if unknown := sorted(set(local_options) - set(known)):
-            raise PluginError(f"The annotated handler has no option {', '.join(unknown)}; it has {', '.join(known)}.")
+            raise PluginError(
+                f"The annotated handler has no option {', '.join(unknown)}; it has {', '.join(known)}."
+            )
         return Options(**local_options)
 
     # ## Collect
@@ -83,7 +85,14 @@ class AnnotatedHandler(BaseHandler):
         if identifier.endswith(".ipynb"):
             return self._notebook(identifier)
         stem = self.root / identifier.replace(".", "/")
-        path = next((p for p in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py") if p.is_file()), None)
+        path = next(
+            (
+                p
+                for p in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py")
+                if p.is_file()
+            ),
+            None,
+        )
         if path is None:
             raise CollectionError(
                 f"{identifier}: there is no such module below {self.root}. Name a module as one imports it, or a notebook by its path."
@@ -97,11 +106,17 @@ class AnnotatedHandler(BaseHandler):
                 sections = self._with_demo(read_module(source), source, identifier)
                 return Document(identifier, place, sections, _highlight(source), Names(source))
         except SyntaxError as error:
-            hint = ' Begin the string with r""" to keep its backslashes.' if "escape" in error.msg else ""
+            hint = (
+                ' Begin the string with r""" to keep its backslashes.'
+                if "escape" in error.msg
+                else ""
+            )
             raise CollectionError(f"{place}:{error.lineno}: {error.msg}.{hint}") from error
 
     # What the demos print is recorded beforehand, in the folder that the configuration names as `demos`.
-    def _with_demo(self, sections: list[Section], source: str, identifier: str) -> list[Section]:
+    def _with_demo(
+        self, sections: list[Section], source: str, identifier: str
+    ) -> list[Section]:
         if not self.recorded or not demos.demo(source):
             return sections
         record = self.root / self.recorded / f"{identifier}.json"
@@ -128,7 +143,9 @@ class AnnotatedHandler(BaseHandler):
     def render(self, data: Document, options: Options, *, locale: str | None = None) -> str:
         rows = [self._row(section, data, options) for section in data.sections]
         outline = [row for row in rows if row["listed"]] if options.outline else []
-        return self.env.get_template("document.html.jinja").render(document=data, rows=rows, outline=outline)
+        return self.env.get_template("document.html.jinja").render(
+            document=data, rows=rows, outline=outline
+        )
 
     def _row(self, section: Section, document: Document, options: Options) -> dict[str, Any]:
         """
@@ -151,7 +168,13 @@ class AnnotatedHandler(BaseHandler):
         elif role:
             label = section.name.rpartition(".")[2] or document.name
             level = (
-                6 if private else min(4, options.heading_level + (section.name.count(".") + 1 if section.name else 0))
+                6
+                if private
+                else min(
+                    4,
+                    options.heading_level
+                    + (section.name.count(".") + 1 if section.name else 0),
+                )
             )
             self.do_heading(Markup.escape(label), level, role=role, hidden=True, id=anchor)
         return {
@@ -168,19 +191,35 @@ class AnnotatedHandler(BaseHandler):
             "prose": self._prose(text, section, document, options),
             "folded": self._lines(section, document, 0, section.folded),
             "code": self._lines(section, document, section.folded, None),
-            "outputs": [self._output(o, f"{anchor}-{n}") for n, o in enumerate(section.outputs, 1)],
+            "outputs": [
+                self._output(o, f"{anchor}-{n}") for n, o in enumerate(section.outputs, 1)
+            ],
             "wide": any(o.wide for o in section.outputs),
         }
 
     def _anchor(self, section: Section, document: Document) -> str:
         if section.kind == "module":
             return document.name
-        return f"{document.name}.{section.anchor}" if section.kind in {"class", "function"} else section.anchor
+        return (
+            f"{document.name}.{section.anchor}"
+            if section.kind in {"class", "function"}
+            else section.anchor
+        )
 
-    def _prose(self, text: str, section: Section, document: Document, options: Options) -> Markup:
+    def _prose(
+        self, text: str, section: Section, document: Document, options: Options
+    ) -> Markup:
         known = document.names.visible(section.name, section.kind) if document.names else None
-        origin = Origin(document.path, section.prose, section.prose_lines, section.name or document.name, known)
-        extension = next((e for e in self.md.registeredExtensions if isinstance(e, MathExtension)), None)
+        origin = Origin(
+            document.path,
+            section.prose,
+            section.prose_lines,
+            section.name or document.name,
+            known,
+        )
+        extension = next(
+            (e for e in self.md.registeredExtensions if isinstance(e, MathExtension)), None
+        )
         if extension:
             extension.origin = origin
         try:
@@ -189,7 +228,9 @@ class AnnotatedHandler(BaseHandler):
             if extension:
                 extension.origin = None
 
-    def _lines(self, section: Section, document: Document, start: int, stop: int | None) -> list[tuple[int, Markup]]:
+    def _lines(
+        self, section: Section, document: Document, start: int, stop: int | None
+    ) -> list[tuple[int, Markup]]:
         """Numbered lines of highlighted code. A blank line keeps its place and loses its number: there is nothing there to point at."""
         if not section.code_lines:
             return (
@@ -204,7 +245,10 @@ class AnnotatedHandler(BaseHandler):
 
     def _output(self, output: Output, prefix: str) -> dict[str, Any]:
         if output.mime == "image/svg+xml":
-            return {"kind": "figure", "html": Markup(inline_svg(output.data, output.alt, prefix))}
+            return {
+                "kind": "figure",
+                "html": Markup(inline_svg(output.data, output.alt, prefix)),
+            }
         if output.mime == "image/png":
             return {"kind": "figure", "html": Markup(inline_png(output.data, output.alt))}
         if output.mime == "text/html":
@@ -214,9 +258,15 @@ class AnnotatedHandler(BaseHandler):
 
 def _highlight(source: str) -> list[str]:
     lexer = PythonLexer(stripnl=False, ensurenl=False)
-    return highlight(source.removeprefix("\ufeff"), lexer, HtmlFormatter(nowrap=True)).removesuffix("\n").split("\n")
+    return (
+        highlight(source.removeprefix("\ufeff"), lexer, HtmlFormatter(nowrap=True))
+        .removesuffix("\n")
+        .split("\n")
+    )
 
 
-def get_handler(*, handler_config: MutableMapping[str, Any], tool_config: Any, **kwargs: Any) -> AnnotatedHandler:
+def get_handler(
+    *, handler_config: MutableMapping[str, Any], tool_config: Any, **kwargs: Any
+) -> AnnotatedHandler:
     root = Path(tool_config.config_file_path or ".").resolve().parent
     return AnnotatedHandler(root, str(handler_config.get("demos", "")), **kwargs)

@@ -58,8 +58,12 @@ class Katex:
 
     def render(self, tex: str, display: bool) -> str:
         tex = NUMBERED.sub(r"\\\1{\2*}", tex)
-        question = json.dumps({"tex": tex, "display": display, "macros": MACROS}, sort_keys=True)
-        key = hashlib.sha256(f"{self.version}\n{SERVER.read_text(encoding='utf-8')}\n{question}".encode()).hexdigest()
+        question = json.dumps(
+            {"tex": tex, "display": display, "macros": MACROS}, sort_keys=True
+        )
+        key = hashlib.sha256(
+            f"{self.version}\n{SERVER.read_text(encoding='utf-8')}\n{question}".encode()
+        ).hexdigest()
         stored = self.cache / f"{key[:32]}.html"
         if stored.is_file():
             return stored.read_text(encoding="utf-8")
@@ -87,10 +91,15 @@ class Katex:
             self.process.stdin.flush()
             reply = self.process.stdout.readline()
         if not reply:
-            raise PluginError("KaTeX's Node process ended without an answer; its own message stands above.")
+            raise PluginError(
+                "KaTeX's Node process ended without an answer; its own message stands above."
+            )
         answer = json.loads(reply)
         if "error" in answer:
-            message = re.split(r" at (?:position|end of input)", answer["error"].removeprefix("KaTeX parse error: "))[0]
+            message = re.split(
+                r" at (?:position|end of input)",
+                answer["error"].removeprefix("KaTeX parse error: "),
+            )[0]
             raise MathError(message, tex, tex[: answer["position"]].count("\n"))
         return str(answer["html"])
 

@@ -31,11 +31,17 @@ MODULES = {
 
 
 def torch_url(name: str) -> str:
-    return f"{DOCS}/{name.removeprefix('torch.')}.html" if name in MODULES else f"{DOCS}/generated/{name}.html"
+    return (
+        f"{DOCS}/{name.removeprefix('torch.')}.html"
+        if name in MODULES
+        else f"{DOCS}/generated/{name}.html"
+    )
 
 
 class TorchReference(InlineProcessor):
-    def handleMatch(self, m: re.Match[str], data: str) -> tuple[Element | None, int | None, int | None]:
+    def handleMatch(
+        self, m: re.Match[str], data: str
+    ) -> tuple[Element | None, int | None, int | None]:
         name = m[3] or m[2]
         if not name.startswith("torch."):
             return None, None, None

@@ -83,7 +83,9 @@ class MathExtension(Extension):
     def extendMarkdown(self, md: Markdown) -> None:
         md.registerExtension(self)
         escape_chars(md, ["$"])
-        md.inlinePatterns.register(Inline(RE_SMART_DOLLAR_INLINE, md, self), "annotated-math", 189.9)
+        md.inlinePatterns.register(
+            Inline(RE_SMART_DOLLAR_INLINE, md, self), "annotated-math", 189.9
+        )
         md.parser.blockprocessors.register(Block(md, self), "annotated-math", 79.9)
 
     def html(self, md: Markdown, tex: str, display: bool) -> str:
@@ -114,7 +116,11 @@ class Inline(InlineProcessor):
         element = Element("var", {"class": "math", "data-search-exclude": "true"})
         element.text = self.extension.html(self.md, m.group(3), display=False)
         # A browser would break the line between a formula and the comma that follows it. Long formulas must stay breakable.
-        if len(m.group(3)) < 24 and (after := data[m.end(0) : m.end(0) + 1]) and after in ".,;:!?)":
+        if (
+            len(m.group(3)) < 24
+            and (after := data[m.end(0) : m.end(0) + 1])
+            and after in ".,;:!?)"
+        ):
             whole = Element("span", {"class": "nobr"})
             whole.append(element)
             element.tail = after
@@ -139,7 +145,9 @@ class Block(BlockProcessor):
         if before := block[: m.start()].strip("\n"):
             self.parser.parseBlocks(parent, [before])
         element = SubElement(parent, "div", {"class": "math", "data-search-exclude": "true"})
-        element.text = self.extension.html(self.md, m.group("math") or m.group("math2"), display=True)
+        element.text = self.extension.html(
+            self.md, m.group("math") or m.group("math2"), display=True
+        )
         if after := block[m.end() :].strip("\n"):
             blocks.insert(0, after)
 
@@ -152,7 +160,11 @@ def _page(md: Markdown) -> Origin:
             if path := getattr(file, "abs_src_path", None) or getattr(file, "path", None):
                 found = next((p for p in (Path(path), Path("docs", path)) if p.is_file()), None)
                 text = found.read_text(encoding="utf-8") if found else ""
-                return Origin(os.path.relpath(found) if found else path, text, range(1, text.count("\n") + 2))
+                return Origin(
+                    os.path.relpath(found) if found else path,
+                    text,
+                    range(1, text.count("\n") + 2),
+                )
     return Origin("a page", "", ())
 
 

@@ -48,7 +48,9 @@ class Names:
                 self._walk(child, inner, inner if is_class else owner)
                 continue
             match child:
-                case ast.Name(id=name) if not hasattr(builtins, name) or isinstance(child.ctx, ast.Store):
+                case ast.Name(id=name) if not hasattr(builtins, name) or isinstance(
+                    child.ctx, ast.Store
+                ):
                     self.scopes[scope].add(name)
                 case ast.arg(arg=name) | ast.keyword(arg=str(name)):
                     self.scopes[scope].add(name)
@@ -61,4 +63,6 @@ class Names:
 
 def nearest(name: str, known: Set[str]) -> str:
     close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
-    return f"Did you mean `{close[0]}`?" if close else "Use a name that the code beside it uses."
+    return (
+        f"Did you mean `{close[0]}`?" if close else "Use a name that the code beside it uses."
+    )

@@ -43,7 +43,9 @@ def read_notebook(path: Path) -> list[Section]:
             sections.append(_section("\n\n".join(prose), cell, source, number, path))
             prose = []
     if prose:
-        sections.append(_section("\n\n".join(prose), {"outputs": [], "metadata": {}}, "", len(cells), path))
+        sections.append(
+            _section("\n\n".join(prose), {"outputs": [], "metadata": {}}, "", len(cells), path)
+        )
     return _unique(sections)
 
 
@@ -75,8 +77,14 @@ def _outputs(cell: dict[str, Any], wide: bool, number: int, path: Path) -> list[
         # A warning holds a path of this machine and tells the reader nothing; what it warns of should be mended.
         if output.get("name") == "stderr":
             said = _text(output["text"]).strip().split("\n")[0]
-            raise NotebookError(f"{path}: cell {number} wrote to standard error: {said}. Mend its cause.")
-        bundle = {"text/plain": output["text"]} if output["output_type"] == "stream" else output["data"]
+            raise NotebookError(
+                f"{path}: cell {number} wrote to standard error: {said}. Mend its cause."
+            )
+        bundle = (
+            {"text/plain": output["text"]}
+            if output["output_type"] == "stream"
+            else output["data"]
+        )
         mime = next((m for m in MIMES if m in bundle), None)
         if mime is None:
             raise NotebookError(
@@ -89,7 +97,12 @@ def _outputs(cell: dict[str, Any], wide: bool, number: int, path: Path) -> list[
             )
         data = _text(bundle[mime])
         # A program that prints twice has printed once, as far as a reader is concerned.
-        if mime == "text/plain" and outputs and outputs[-1].mime == mime and output["output_type"] == "stream":
+        if (
+            mime == "text/plain"
+            and outputs
+            and outputs[-1].mime == mime
+            and output["output_type"] == "stream"
+        ):
             data = outputs.pop().data + data
         outputs.append(Output(mime, data, alt, wide))
     return outputs

@@ -58,11 +58,18 @@ def docstrings(tree: ast.Module, lines: list[str]) -> Iterator[Opening]:
         doc = node.body[0]
         end = doc.end_lineno or doc.lineno
         rest = lines[end - 1].encode()[doc.end_col_offset :].strip()
-        if lines[doc.lineno - 1].encode()[: doc.col_offset].strip() or not (not rest or rest.startswith(b"#")):
+        if lines[doc.lineno - 1].encode()[: doc.col_offset].strip() or not (
+            not rest or rest.startswith(b"#")
+        ):
             continue
         text = _without_margin(ast.get_docstring(node, clean=False) or "", doc.lineno)
         yield Opening(
-            first_line(node), range(doc.lineno, end + 1), text, kind_of(node), name, getattr(node, "col_offset", 0)
+            first_line(node),
+            range(doc.lineno, end + 1),
+            text,
+            kind_of(node),
+            name,
+            getattr(node, "col_offset", 0),
         )
 
 
@@ -80,7 +87,12 @@ def comments(source: str, lines: list[str]) -> Iterator[Opening]:
         line, column = token.start
         if token.type == tokenize.OP:
             depth += (token.string in "([{") - (token.string in ")]}")
-        if token.type != tokenize.COMMENT or depth or lines[line - 1][:column].strip() or PRAGMA.match(token.string):
+        if (
+            token.type != tokenize.COMMENT
+            or depth
+            or lines[line - 1][:column].strip()
+            or PRAGMA.match(token.string)
+        ):
             continue
         if block and (line - 1, column) != last:
             yield _block(block, last[1])
@@ -110,7 +122,11 @@ def headers(
 
 def guard(tree: ast.Module) -> ast.If | None:
     """The `if __name__ == "__main__":` that a module's demo stands under."""
-    guards = (n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "__name__ == '__main__'")
+    guards = (
+        n
+        for n in tree.body
+        if isinstance(n, ast.If) and ast.unparse(n.test) == "__name__ == '__main__'"
+    )
     return next(guards, None)
 
 
@@ -130,7 +146,11 @@ def _imports(node: ast.stmt) -> bool:
 def first_line(node: ast.AST) -> int:
     if isinstance(node, ast.Module):
         return 1
-    return min(n.lineno for n in [node, *getattr(node, "decorator_list", [])] if isinstance(n, ast.stmt | ast.expr))
+    return min(
+        n.lineno
+        for n in [node, *getattr(node, "decorator_list", [])]
+        if isinstance(n, ast.stmt | ast.expr)
+    )
 
 
 def kind_of(node: ast.AST) -> str:
@@ -141,6 +161,9 @@ def _without_margin(text: str, line: int) -> tuple[tuple[int, str], ...]:
     """A docstring's lines without their common indentation (the first has none) and without the blank lines around them, numbered from `line`."""
     first, *rest = text.split("\n")
     margin = min((len(t) - len(t.lstrip()) for t in rest if t.strip()), default=0)
-    bare = [(line + i, t.rstrip()) for i, t in enumerate([first.lstrip(), *(t[margin:] for t in rest)])]
+    bare = [
+        (line + i, t.rstrip())
+        for i, t in enumerate([first.lstrip(), *(t[margin:] for t in rest)])
+    ]
     spoken = [i for i, (_, t) in enumerate(bare) if t]
     return tuple(bare[spoken[0] : spoken[-1] + 1]) if spoken else ()

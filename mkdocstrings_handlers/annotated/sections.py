@@ -20,7 +20,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
-from .openings import Definition, Opening, comments, definitions, docstrings, first_line, headers, import_zone, kind_of
+from .openings import (
+    Definition,
+    Opening,
+    comments,
+    definitions,
+    docstrings,
+    first_line,
+    headers,
+    import_zone,
+    kind_of,
+)
 
 
 @dataclass(frozen=True)
@@ -79,20 +89,35 @@ def read_module(source: str) -> list[Section]:
     imports = import_zone(tree)
     # Comments above the module's docstring (shebang, encoding, license) and those among its imports are no one's prose.
     taken = [imports, *(range(o.line, o.prose.stop) for o in openings.values())]
-    blocks = {b.line: b for b in comments(source, lines) if not any(b.line in stretch for stretch in taken)}
+    blocks = {
+        b.line: b
+        for b in comments(source, lines)
+        if not any(b.line in stretch for stretch in taken)
+    }
 
     # A comment directly below a header that has no docstring does a docstring's work, so the header comes along with it.
     for line, (node, name, kind) in headers(tree, heads).items():
-        block = next((blocks.pop(n) for n in range(node.lineno + 1, first_line(node.body[0])) if n in blocks), None)
+        block = next(
+            (
+                blocks.pop(n)
+                for n in range(node.lineno + 1, first_line(node.body[0]))
+                if n in blocks
+            ),
+            None,
+        )
         if line not in openings and (block or kind == "demo"):
             block = block or Opening(line, range(line, line), (), kind)
-            openings[line] = replace(block, line=line, kind=kind, name=name, column=node.col_offset)
+            openings[line] = replace(
+                block, line=line, kind=kind, name=name, column=node.col_offset
+            )
 
     # A comment directly above a definition speaks of it: both go into one section.
     sections: list[list[Opening]] = []
     for o in sorted([*openings.values(), *blocks.values()], key=lambda o: o.line):
         before = sections[-1][-1] if sections else None
-        touching = before is not None and not any(lines[n - 1].strip() for n in range(before.prose.stop, o.line))
+        touching = before is not None and not any(
+            lines[n - 1].strip() for n in range(before.prose.stop, o.line)
+        )
         if before and before.kind == "comment" and touching and before.column == o.column:
             sections[-1].append(o)
         else:
@@ -100,9 +125,15 @@ def read_module(source: str) -> list[Section]:
     if not sections or any(line.strip() for line in lines[: sections[0][0].line - 1]):
         sections.insert(0, [Opening(1, range(1, 1), (), "module")])
 
-    scopes = [(range(line, (node.end_lineno or line) + 1), name) for line, (node, name) in heads.items()]
+    scopes = [
+        (range(line, (node.end_lineno or line) + 1), name)
+        for line, (node, name) in heads.items()
+    ]
     stops = [group[0].line for group in sections[1:]] + [len(lines) + 1]
-    found = [_section(group, stop, lines, heads, scopes, imports) for group, stop in zip(sections, stops, strict=True)]
+    found = [
+        _section(group, stop, lines, heads, scopes, imports)
+        for group, stop in zip(sections, stops, strict=True)
+    ]
     return _unique(found)
 
 
@@ -136,7 +167,9 @@ def _section(
         node, name = heads[code[0]]
         kind = kind_of(node)
     elif kind == "comment":
-        name = max(((s.start, name) for s, name in scopes if span.start in s), default=(0, ""))[1]
+        name = max(((s.start, name) for s, name in scopes if span.start in s), default=(0, ""))[
+            1
+        ]
     text = "\n".join(line for _, line in prose)
     return Section(
         prose=text,
@@ -144,10 +177,14 @@ def _section(
         code="\n".join(lines[n - 1] for n in code),
         code_lines=tuple(code),
         span=span,
-        anchor=name if kind in {"class", "function"} else "--".join(filter(None, [name, slug(text or kind)])),
+        anchor=name
+        if kind in {"class", "function"}
+        else "--".join(filter(None, [name, slug(text or kind)])),
         kind=kind,
         name=name,
-        folded=len(list(takewhile(lambda n: n < imports.stop, code))) if kind == "module" else 0,
+        folded=len(list(takewhile(lambda n: n < imports.stop, code)))
+        if kind == "module"
+        else 0,
     )
 
 
@@ -161,7 +198,9 @@ def slug(text: str, words: int = 6) -> str:
     first = text.strip().split("\n", 1)[0]
     if first.startswith("#"):
         text, words = first, 99
-    text = re.sub(r"\$[^$]*\$|\\begin\{(\w+\*?)\}.*?\\end\{\1\}|\]\([^)]*\)", " ", text, flags=re.DOTALL)
+    text = re.sub(
+        r"\$[^$]*\$|\\begin\{(\w+\*?)\}.*?\\end\{\1\}|\]\([^)]*\)", " ", text, flags=re.DOTALL
+    )
     text = text.lower().replace("'", "")
     return "-".join(re.findall(r"[a-z0-9]+", text)[:words]) or "formula"
 

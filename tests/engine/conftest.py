@@ -87,15 +87,23 @@ def project(tmp_path: Path, cache: Path) -> Path:
     (tmp_path / "docs").mkdir()
     (tmp_path / "small.py").write_text(MODULE, encoding="utf-8")
     (tmp_path / "docs" / "index.md").write_text(
-        "::: small\n    handler: annotated\n\nAn ordinary [paragraph][small.Halver]: $y^2$.\n", encoding="utf-8"
+        "::: small\n    handler: annotated\n\nAn ordinary [paragraph][small.Halver]: $y^2$.\n",
+        encoding="utf-8",
     )
-    (tmp_path / "mkdocs.yml").write_text(CONFIG.format(node_modules=NODE_MODULES, cache=cache), encoding="utf-8")
+    (tmp_path / "mkdocs.yml").write_text(
+        CONFIG.format(node_modules=NODE_MODULES, cache=cache), encoding="utf-8"
+    )
     return tmp_path
 
 
 @pytest.fixture
 def handler(project: Path, cache: Path) -> AnnotatedHandler:
-    extensions = ["attr_list", "toc", "mkdocstrings_handlers.annotated.links", "mkdocstrings_handlers.annotated.math"]
+    extensions = [
+        "attr_list",
+        "toc",
+        "mkdocstrings_handlers.annotated.links",
+        "mkdocstrings_handlers.annotated.math",
+    ]
     made = get_handler(
         handler_config={},
         tool_config=SimpleNamespace(config_file_path=str(project / "mkdocs.yml")),
@@ -103,7 +111,10 @@ def handler(project: Path, cache: Path) -> AnnotatedHandler:
         custom_templates=None,
         mdx=extensions,
         mdx_config={
-            "mkdocstrings_handlers.annotated.math": {"node_modules": str(NODE_MODULES), "cache": str(cache)},
+            "mkdocstrings_handlers.annotated.math": {
+                "node_modules": str(NODE_MODULES),
+                "cache": str(cache),
+            },
             "toc": {"toc_depth": 4},
         },
     )
@@ -128,4 +139,6 @@ def _build(project: Path, builder: str, site: str = "site") -> subprocess.Comple
         "mkdocs": ["mkdocs", "build", "--strict", "--quiet", "--site-dir", site],
         "zensical": ["zensical", "build", "--clean", "--strict"],
     }[builder]
-    return subprocess.run([sys.executable, "-m", *command], cwd=project, env=env, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", *command], cwd=project, env=env, capture_output=True, text=True
+    )

@@ -24,9 +24,15 @@ def test_both_builders_give_the_same_sections(project: Path, build) -> None:
     assert sections(pages["mkdocs"]) == sections(pages["zensical"])
     for html in pages.values():
         assert len(re.findall(r"<h1", html)) == 1
-        assert re.search(r'<a [^>]*href="#small.twice"[^>]*>', html), "a reference to a function wasn't resolved"
-        assert re.search(r'href="#small\.Halver"[^>]*>paragraph</a>', html), "a page can't refer to a class"
-        assert 'href="#try-it" class="md-nav__link"' in html, "a heading is missing in the table of contents"
+        assert re.search(r'<a [^>]*href="#small.twice"[^>]*>', html), (
+            "a reference to a function wasn't resolved"
+        )
+        assert re.search(r'href="#small\.Halver"[^>]*>paragraph</a>', html), (
+            "a page can't refer to a class"
+        )
+        assert 'href="#try-it" class="md-nav__link"' in html, (
+            "a heading is missing in the table of contents"
+        )
 
 
 def test_two_builds_are_the_same_byte_by_byte(project: Path, build) -> None:
@@ -34,11 +40,15 @@ def test_two_builds_are_the_same_byte_by_byte(project: Path, build) -> None:
         done = build(project, "mkdocs", site)
         assert done.returncode == 0, done.stdout + done.stderr
     for name in ("index.html", "objects.inv"):
-        assert (project / "one" / name).read_bytes() == (project / "two" / name).read_bytes(), name
+        assert (project / "one" / name).read_bytes() == (project / "two" / name).read_bytes(), (
+            name
+        )
 
 
 @pytest.mark.parametrize("builder", BUILDERS)
-def test_a_wrong_formula_fails_the_build_with_its_place(project: Path, build, builder: str) -> None:
+def test_a_wrong_formula_fails_the_build_with_its_place(
+    project: Path, build, builder: str
+) -> None:
     source = (project / "small.py").read_text().replace("= 2$$", r"= \nope$$")
     (project / "small.py").write_text(source)
     line = next(n for n, text in enumerate(source.split("\n"), 1) if r"\nope" in text)
@@ -48,7 +58,9 @@ def test_a_wrong_formula_fails_the_build_with_its_place(project: Path, build, bu
 
 
 @pytest.mark.parametrize("builder", BUILDERS)
-def test_a_wrong_formula_in_an_ordinary_page_names_the_page(project: Path, build, builder: str) -> None:
+def test_a_wrong_formula_in_an_ordinary_page_names_the_page(
+    project: Path, build, builder: str
+) -> None:
     (project / "docs" / "index.md").write_text("---\ntitle: T\n---\n\n# T\n\nSee $\\nope$.\n")
     done = build(project, builder)
     assert done.returncode != 0

@@ -39,7 +39,10 @@ def module(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def shown(source: str, printed: demos.Printed) -> dict[str, str]:
     sections = demos.with_printed(read_module(source), source, printed)
-    return {section.anchor: "".join(output.data for output in section.outputs) for section in sections}
+    return {
+        section.anchor: "".join(output.data for output in section.outputs)
+        for section in sections
+    }
 
 
 def test_each_text_stands_in_the_section_that_printed_it(module: Path) -> None:
@@ -53,11 +56,15 @@ def test_each_text_stands_in_the_section_that_printed_it(module: Path) -> None:
 
 def test_a_comment_added_later_leaves_a_record_valid(module: Path) -> None:
     printed = demos.run(module)
-    longer = MODULE.replace("    # ## Second\n", "    # ## Second\n    # More of it.\n    # And more.\n")
+    longer = MODULE.replace(
+        "    # ## Second\n", "    # ## Second\n    # More of it.\n    # And more.\n"
+    )
     assert shown(longer, printed) == shown(MODULE, printed)
 
 
-def test_prose_runs_no_demo_again_and_code_does(module: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prose_runs_no_demo_again_and_code_does(
+    module: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     records = module.parent / "records"
 
     def runs() -> bool:
@@ -70,7 +77,10 @@ def test_prose_runs_no_demo_again_and_code_does(module: Path, capsys: pytest.Cap
     assert not runs()
     module.write_text(MODULE.replace("x = 2", "x = 3"))
     assert runs()
-    assert json.loads((records / "steps.json").read_text())["printed"][-1] == [2, "step 0\nstep 1\nstep 2\n"]
+    assert json.loads((records / "steps.json").read_text())["printed"][-1] == [
+        2,
+        "step 0\nstep 1\nstep 2\n",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +105,9 @@ def test_a_command_line_is_not_a_demo() -> None:
     assert demos.demo("x = 1\n") == []
 
 
-def test_the_page_shows_the_record_and_asks_for_a_missing_one(module: Path, handler: AnnotatedHandler) -> None:
+def test_the_page_shows_the_record_and_asks_for_a_missing_one(
+    module: Path, handler: AnnotatedHandler
+) -> None:
     handler.recorded = "records"
     options = handler.get_options({})
     with pytest.raises(CollectionError, match="steps: its demo has not been run"):

@@ -20,26 +20,36 @@ def page(project: Path, handler: AnnotatedHandler, source: str) -> str:
     return render(handler, "page")
 
 
-def test_every_line_of_code_has_its_number_once(handler: AnnotatedHandler, project: Path) -> None:
+def test_every_line_of_code_has_its_number_once(
+    handler: AnnotatedHandler, project: Path
+) -> None:
     html = render(handler)
     ids = [int(n) for n in re.findall(r'id="L(\d+)"', html)]
     assert ids == sorted(set(ids))
     lines = (project / "small.py").read_text().split("\n")
-    assert {n for n in ids if "class Halver" in lines[n - 1]} == {lines.index("class Halver:") + 1}
+    assert {n for n in ids if "class Halver" in lines[n - 1]} == {
+        lines.index("class Halver:") + 1
+    }
     assert all(lines[n - 1].strip() for n in ids), "a blank line has a number"
 
 
 def test_a_multi_line_string_keeps_its_colour(handler: AnnotatedHandler) -> None:
-    line = next(part for part in render(handler).split('<span class="l"') if "# not a comment" in part)
+    line = next(
+        part for part in render(handler).split('<span class="l"') if "# not a comment" in part
+    )
     assert '<span class="s2"># not a comment' in line
 
 
-def test_the_title_is_the_only_h1_and_carries_the_modules_name(handler: AnnotatedHandler) -> None:
+def test_the_title_is_the_only_h1_and_carries_the_modules_name(
+    handler: AnnotatedHandler,
+) -> None:
     html = render(handler)
     assert re.findall(r'<h1 [^>]*id="([^"]+)"', html) == ["small"]
 
 
-def test_headings_and_objects_reach_the_table_of_contents_and_the_inventory(handler: AnnotatedHandler) -> None:
+def test_headings_and_objects_reach_the_table_of_contents_and_the_inventory(
+    handler: AnnotatedHandler,
+) -> None:
     render(handler)
     found = {h.get("id"): (h.tag, h.get("data-role")) for h in handler.get_headings()}
     assert found["small"] == ("h1", "module")
@@ -50,7 +60,9 @@ def test_headings_and_objects_reach_the_table_of_contents_and_the_inventory(hand
     assert found["small.Halver.__call__"] == ("h6", "function")
 
 
-def test_all_ids_are_unique_and_all_permalinks_lead_somewhere(handler: AnnotatedHandler) -> None:
+def test_all_ids_are_unique_and_all_permalinks_lead_somewhere(
+    handler: AnnotatedHandler,
+) -> None:
     html = render(handler)
     ids = re.findall(r' id="([^"]+)"', html)
     assert len(ids) == len(set(ids))
@@ -64,24 +76,40 @@ def test_the_outline_lists_what_the_file_holds(handler: AnnotatedHandler) -> Non
 
 
 def test_imports_are_folded(handler: AnnotatedHandler) -> None:
-    folded = render(handler).partition('<details class="imports">')[2].partition("</details>")[0]
+    folded = (
+        render(handler).partition('<details class="imports">')[2].partition("</details>")[0]
+    )
     assert "TYPE_CHECKING" in folded
     assert "LIMIT" not in folded
 
 
-def test_torch_names_lead_to_their_documentation(project: Path, handler: AnnotatedHandler) -> None:
-    html = page(project, handler, '"""See [`torch.nn.Conv2d`][] and [the function][torch.nn.functional.conv2d]."""\n')
-    assert 'href="https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html"><code>torch.nn.Conv2d' in html
+def test_torch_names_lead_to_their_documentation(
+    project: Path, handler: AnnotatedHandler
+) -> None:
+    html = page(
+        project,
+        handler,
+        '"""See [`torch.nn.Conv2d`][] and [the function][torch.nn.functional.conv2d]."""\n',
+    )
+    assert (
+        'href="https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html"><code>torch.nn.Conv2d'
+        in html
+    )
     assert 'generated/torch.nn.functional.conv2d.html">the function</a>' in html
 
 
 def test_a_wrong_formula_names_file_and_line(project: Path, handler: AnnotatedHandler) -> None:
     source = 'r"""\n# T\n\nText.\n\n$$\nx +\n\\fra{1}{2}\n$$\n"""\n'
-    with pytest.raises(PluginError, match=r"^page\.py:8: KaTeX can't set the formula .*Undefined control sequence"):
+    with pytest.raises(
+        PluginError,
+        match=r"^page\.py:8: KaTeX can't set the formula .*Undefined control sequence",
+    ):
         page(project, handler, source)
 
 
-def test_a_wrong_formula_in_a_comment_names_file_and_line(project: Path, handler: AnnotatedHandler) -> None:
+def test_a_wrong_formula_in_a_comment_names_file_and_line(
+    project: Path, handler: AnnotatedHandler
+) -> None:
     with pytest.raises(PluginError, match=r"^page\.py:3: KaTeX"):
         page(project, handler, "x = 1\n# One line,\n# and $\\nope$ here.\ny = 2\n")
 
@@ -90,12 +118,18 @@ def test_a_symbol_tied_to_nothing_names_file_line_and_the_nearest_name(
     project: Path, handler: AnnotatedHandler
 ) -> None:
     source = "def f(weight):\n    # First\n    # $\\code{wieght}{W}$.\n    return weight\n"
-    with pytest.raises(PluginError, match=r"^page\.py:3: .*wieght.*scope of f\. Did you mean `weight`\?"):
+    with pytest.raises(
+        PluginError, match=r"^page\.py:3: .*wieght.*scope of f\. Did you mean `weight`\?"
+    ):
         page(project, handler, source)
 
 
-def test_a_name_of_another_function_is_out_of_scope(project: Path, handler: AnnotatedHandler) -> None:
-    source = 'def g(other):\n    """G."""\n\n\ndef f(x):\n    # $\\code{other}{o}$\n    return x\n'
+def test_a_name_of_another_function_is_out_of_scope(
+    project: Path, handler: AnnotatedHandler
+) -> None:
+    source = (
+        'def g(other):\n    """G."""\n\n\ndef f(x):\n    # $\\code{other}{o}$\n    return x\n'
+    )
     with pytest.raises(PluginError, match=r"^page\.py:6: "):
         page(project, handler, source)
 
@@ -104,11 +138,15 @@ def test_a_name_of_another_function_is_out_of_scope(project: Path, handler: Anno
 def test_parameters_attributes_locals_and_module_names_are_in_scope(
     project: Path, handler: AnnotatedHandler, name: str
 ) -> None:
-    source = (project / "small.py").read_text().replace("Not by zero", rf"$\code{{{name}}}{{n}}$")
+    source = (
+        (project / "small.py").read_text().replace("Not by zero", rf"$\code{{{name}}}{{n}}$")
+    )
     assert f'data-code="{name}"' in page(project, handler, source)
 
 
-def test_a_docstring_that_python_would_eat_is_refused(project: Path, handler: AnnotatedHandler) -> None:
+def test_a_docstring_that_python_would_eat_is_refused(
+    project: Path, handler: AnnotatedHandler
+) -> None:
     with pytest.raises(CollectionError, match=r'^page\.py:\d+: invalid escape sequence .*r"""'):
         page(project, handler, '"""\n$\\mu$\n"""\n')
 
@@ -118,7 +156,9 @@ def test_a_syntax_error_names_file_and_line(project: Path, handler: AnnotatedHan
         page(project, handler, "x = 1\ny = = 2\n")
 
 
-def test_a_missing_module_and_a_missing_notebook_say_what_to_name(handler: AnnotatedHandler) -> None:
+def test_a_missing_module_and_a_missing_notebook_say_what_to_name(
+    handler: AnnotatedHandler,
+) -> None:
     with pytest.raises(CollectionError, match="nowhere: there is no such module"):
         render(handler, "nowhere")
     with pytest.raises(CollectionError, match=r"docs/no\.ipynb: there is no such notebook"):

@@ -20,9 +20,9 @@ def speaking_lines(source: str) -> set[int]:
     text = source.split("\n")
     lines: set[int] = set()
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and (
-            ast.get_docstring(node) or ""
-        ):
+        if isinstance(
+            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        ) and (ast.get_docstring(node) or ""):
             lines |= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT and text[token.start[0] - 1].lstrip().startswith("#"):
@@ -54,10 +54,12 @@ def assert_lossless(source: str) -> None:
             if n in section.code_lines or not lines[n - 1].strip():
                 continue
             assert n in may_speak, f"line {n} is neither code nor prose: {lines[n - 1]!r}"
-            if "\\" not in lines[n - 1] and (words := lines[n - 1].strip().strip("#rRuU\"'").split()):
-                assert words[-1].rstrip("\"'") in (section.prose if escapes else said.get(n, "")), (
-                    f"line {n} was not said"
-                )
+            if "\\" not in lines[n - 1] and (
+                words := lines[n - 1].strip().strip("#rRuU\"'").split()
+            ):
+                assert words[-1].rstrip("\"'") in (
+                    section.prose if escapes else said.get(n, "")
+                ), f"line {n} was not said"
     anchors = [section.anchor for section in sections]
     assert len(anchors) == len(set(anchors))
 
@@ -101,7 +103,9 @@ def indent(lines: list[str]) -> list[str]:
 
 statements = st.sampled_from(STATEMENTS)
 bodies = st.recursive(
-    st.lists(statements, max_size=5).map(lambda parts: [line for part in parts for line in part]),
+    st.lists(statements, max_size=5).map(
+        lambda parts: [line for part in parts for line in part]
+    ),
     lambda inner: st.lists(
         st.one_of(
             statements,
@@ -125,7 +129,11 @@ def test_generated_modules_are_read_without_loss(docstring: list[str], body: lis
 
 def standard_library() -> list[Path]:
     root = Path(sysconfig.get_path("stdlib"))
-    files = (p for p in sorted(root.rglob("*.py")) if "site-packages" not in p.parts and "test" not in p.parts)
+    files = (
+        p
+        for p in sorted(root.rglob("*.py"))
+        if "site-packages" not in p.parts and "test" not in p.parts
+    )
     return [path for path in files if path.stat().st_size < 20_000][:520]
 
 

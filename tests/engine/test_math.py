@@ -13,7 +13,9 @@ from mkdocstrings_handlers.annotated.katex import Katex, MathError
 def convert(cache: Path, node_modules: Path):
     extension = "mkdocstrings_handlers.annotated.math"
     config = {extension: {"node_modules": str(node_modules), "cache": str(cache)}}
-    return lambda text: Markdown(extensions=[extension, "fenced_code"], extension_configs=config).convert(text)
+    return lambda text: Markdown(
+        extensions=[extension, "fenced_code"], extension_configs=config
+    ).convert(text)
 
 
 def test_inline_and_display_formulas_become_html_and_mathml(convert) -> None:
@@ -62,7 +64,9 @@ def test_a_refused_formula_says_what_is_wrong(cache: Path, node_modules: Path) -
     assert error.value.line == 1
 
 
-def test_a_cached_formula_needs_no_node(tmp_path: Path, node_modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_formula_needs_no_node(
+    tmp_path: Path, node_modules: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = Katex(str(node_modules), str(tmp_path))
     html = first.render("x + 1", display=False)
     second = Katex(str(node_modules), str(tmp_path))

@@ -26,7 +26,13 @@ def markdown(text: str) -> dict[str, Any]:
 
 
 def code(text: str, *outputs: dict[str, Any], **metadata: Any) -> dict[str, Any]:
-    return {"cell_type": "code", "metadata": metadata, "source": text, "outputs": [*outputs], "execution_count": 1}
+    return {
+        "cell_type": "code",
+        "metadata": metadata,
+        "source": text,
+        "outputs": [*outputs],
+        "execution_count": 1,
+    }
 
 
 def stream(text: str) -> dict[str, Any]:
@@ -34,31 +40,54 @@ def stream(text: str) -> dict[str, Any]:
 
 
 def shown(**bundle: str) -> dict[str, Any]:
-    return {"output_type": "display_data", "metadata": {}, "data": {k.replace("__", "/"): v for k, v in bundle.items()}}
+    return {
+        "output_type": "display_data",
+        "metadata": {},
+        "data": {k.replace("__", "/"): v for k, v in bundle.items()},
+    }
 
 
-FIGURE = {"output_type": "display_data", "metadata": {}, "data": {"image/svg+xml": SVG, "text/plain": "<Figure>"}}
+FIGURE = {
+    "output_type": "display_data",
+    "metadata": {},
+    "data": {"image/svg+xml": SVG, "text/plain": "<Figure>"},
+}
 
 
 @pytest.fixture
 def write(project: Path):
     def write(*cells: dict[str, Any]) -> Path:
         path = project / "docs" / "n.ipynb"
-        path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+        path.write_text(
+            json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+        )
         return path
 
     return write
 
 
 def test_markdown_cells_are_the_prose_of_the_next_code_cell(write) -> None:
-    sections = read_notebook(write(markdown("# T"), markdown("Text."), code("a = 1"), code("b = 2"), markdown("End.")))
-    assert [(s.prose, s.code) for s in sections] == [("# T\n\nText.", "a = 1"), ("", "b = 2"), ("End.", "")]
+    sections = read_notebook(
+        write(
+            markdown("# T"), markdown("Text."), code("a = 1"), code("b = 2"), markdown("End.")
+        )
+    )
+    assert [(s.prose, s.code) for s in sections] == [
+        ("# T\n\nText.", "a = 1"),
+        ("", "b = 2"),
+        ("End.", ""),
+    ]
     assert all(s.kind == "cell" and not s.code_lines for s in sections)
 
 
 def test_two_prints_are_one_output_and_a_drawing_beats_its_description(write) -> None:
-    (section,) = read_notebook(write(code("f()", stream("1\n"), stream("2\n"), FIGURE, alt="A figure")))
-    assert [(o.mime, o.alt) for o in section.outputs] == [("text/plain", "A figure"), ("image/svg+xml", "A figure")]
+    (section,) = read_notebook(
+        write(code("f()", stream("1\n"), stream("2\n"), FIGURE, alt="A figure"))
+    )
+    assert [(o.mime, o.alt) for o in section.outputs] == [
+        ("text/plain", "A figure"),
+        ("image/svg+xml", "A figure"),
+    ]
     assert section.outputs[0].data == "1\n2\n"
 
 
@@ -87,7 +116,9 @@ def test_a_cell_that_warned_is_refused(write) -> None:
 
 def test_a_figure_without_description_is_refused(write, handler: AnnotatedHandler) -> None:
     write(code("f()", FIGURE))
-    with pytest.raises(CollectionError, match=r'^docs/n\.ipynb: cell 1 draws a figure .*alt="…"'):
+    with pytest.raises(
+        CollectionError, match=r'^docs/n\.ipynb: cell 1 draws a figure .*alt="…"'
+    ):
         handler.collect("docs/n.ipynb", handler.get_options({}))
 
 
@@ -97,7 +128,11 @@ def test_an_output_the_page_cannot_show_is_refused(write) -> None:
 
 
 def test_a_notebook_is_rendered_with_its_outputs(write, handler: AnnotatedHandler) -> None:
-    write(markdown("# Title\n\n$x$"), code("print(1)", stream("<1>\n")), code("draw()", FIGURE, alt='A "figure"'))
+    write(
+        markdown("# Title\n\n$x$"),
+        code("print(1)", stream("<1>\n")),
+        code("draw()", FIGURE, alt='A "figure"'),
+    )
     options = handler.get_options({})
     html = handler.render(handler.collect("docs/n.ipynb", options), options)
     assert '<h1 id="title">' in html
@@ -119,7 +154,10 @@ def test_black_follows_the_text_and_white_is_nothing() -> None:
 
 
 def test_ids_are_unique_deterministic_and_still_fit_their_references() -> None:
-    one, two = inline_svg(SVG, "alt", "one"), inline_svg(SVG.replace("m1f", "m9z"), "alt", "one")
+    one, two = (
+        inline_svg(SVG, "alt", "one"),
+        inline_svg(SVG.replace("m1f", "m9z"), "alt", "one"),
+    )
     assert one == two
     root = ET.fromstring(one)
     ids = {e.get("id") for e in root.iter() if e.get("id")}

@@ -215,8 +215,14 @@ def test_equal_beginnings_get_different_anchors() -> None:
 
 
 def test_formulas_and_link_targets_are_not_part_of_an_anchor() -> None:
-    assert slug(r"Divide by $I - 1$, as [others](https://example.org) don't.") == "divide-by-as-others-dont"
-    assert slug("## A heading of more words than six in all") == "a-heading-of-more-words-than-six-in-all"
+    assert (
+        slug(r"Divide by $I - 1$, as [others](https://example.org) don't.")
+        == "divide-by-as-others-dont"
+    )
+    assert (
+        slug("## A heading of more words than six in all")
+        == "a-heading-of-more-words-than-six-in-all"
+    )
 
 
 def test_windows_line_ends_byte_order_mark_and_form_feed() -> None:
