@@ -177,6 +177,7 @@ class AnnotatedHandler(BaseHandler):
                 )
             )
             self.do_heading(Markup.escape(label), level, role=role, hidden=True, id=anchor)
+        prose, terms = _terms(self._prose(text, section, document, options), section)
         return {
             "anchor": anchor,
             "own_anchor": "" if heading else anchor,
@@ -188,7 +189,8 @@ class AnnotatedHandler(BaseHandler):
             "depth": section.name.count("."),
             "name": section.name if role else "",
             "first_line": section.first_line,
-            "prose": self._prose(text, section, document, options),
+            "prose": prose,
+            "terms": terms,
             "folded": self._lines(section, document, 0, section.folded),
             "code": self._lines(section, document, section.folded, None),
             "outputs": [
@@ -254,6 +256,22 @@ class AnnotatedHandler(BaseHandler):
         if output.mime == "text/html":
             return {"kind": "html", "html": Markup(output.data)}
         return {"kind": "text", "html": Markup.escape(output.data.strip("\n"))}
+
+
+def _terms(prose: Markup, section: Section) -> tuple[Markup, Markup]:
+    """
+    A long docstring beside a short `def` leaves the column of code empty. There, what comes from its first list on, the arguments and the
+    errors, stands below the `def`, where a reader of a signature looks for it; the definition stays on the left.
+    """
+    lead, found, terms = prose.partition("\n<ul>")
+    lines = section.prose.split("\n* ", 1)[0].count("\n") + 1
+    if (
+        not found
+        or section.kind not in {"class", "function"}
+        or len(section.code_lines) > 2 * lines
+    ):
+        return prose, Markup()
+    return Markup(lead), Markup(found + terms)
 
 
 def _highlight(source: str) -> list[str]:
