@@ -115,9 +115,8 @@ class EstimatedBatchNorm(nn.Module):
         # `var_mean` gives both terms without cancellation. The shortcut $\overline{x^2} - m^2$ does not: in float32, at
         # variance 1, it can be 10 % off at mean 1000 and negative at 3000, and the root of that is `nan`.
         dims = [d for d in range(x.dim()) if d != 1]
-        batch_var, batch_mean = torch.var_mean(
-            x.to(self.running_var.dtype), dim=dims, correction=0
-        )  # [C] each
+        x = x.to(self.running_var.dtype)
+        batch_var, batch_mean = torch.var_mean(x, dim=dims, correction=0)  # [C] each
         around_old = batch_var + (batch_mean - self.running_mean).square()
         # `lerp_(a, r)` is $(1 - r) \cdot \text{self} + r \cdot a$, in place, so that `deepcopy`, checkpoints and
         # compiled code see one buffer.
@@ -172,10 +171,8 @@ class ChannelNorm(nn.Module):
         if self.weight is None or self.bias is None:
             return F.group_norm(x, self.groups, eps=self.eps)
         size = self.channels // self.groups
-        weight, bias = (
-            self.weight.repeat_interleave(size),
-            self.bias.repeat_interleave(size),
-        )  # [G] -> [C]
+        weight = self.weight.repeat_interleave(size)  # [G] -> [C]
+        bias = self.bias.repeat_interleave(size)
         return F.group_norm(x, self.groups, weight, bias, self.eps)
 
     def extra_repr(self) -> str:
@@ -242,9 +239,7 @@ if __name__ == "__main__":
     # One image per step. The images' levels differ (variance 1 between images, around a channel mean of 5), and so do
     # the values within an image (variance 1), so over the whole population the variance is 2.
     torch.manual_seed(0)
-    stream = (
-        5 + torch.randn(600, 1, 1, 1, 1) + torch.randn(600, 1, 1, 16, 16)
-    )  # 600 steps of [1, 1, 16, 16]
+    stream = 5 + torch.randn(600, 1, 1, 1, 1) + torch.randn(600, 1, 1, 16, 16)
     estimated = EstimatedBatchNorm(channels=1)
     outputs, variances = [], []
     for x in stream:
@@ -256,6 +251,5 @@ if __name__ == "__main__":
     # BatchNorm, on the same stream, normalizes each image by itself: the level that told the images apart is gone.
     batch_norm = BatchNorm(1)
     levels = torch.stack([batch_norm(x).mean() for x in stream[300:]])  # [300]
-    print(
-        f"spread of the images' levels: estimated {settled.mean((1, 2, 3)).std():.2f}, BatchNorm {levels.std():.1e}"
-    )
+    spread = settled.mean((1, 2, 3)).std()
+    print(f"spread of the images' levels: estimated {spread:.2f}, BatchNorm {levels.std():.1e}")

@@ -244,15 +244,15 @@ if __name__ == "__main__":
     layer.load_state_dict(plain.state_dict())
     print(layer)
     x = torch.randn(8, 16, 32, 32)
+    std, standardized = plain(x).std(), layer(x).std()
     print(
-        f"output std: plain {plain(x).std():.2f}, standardized {layer(x).std():.2f}, sqrt(I) = {(16 * 9) ** 0.5:.2f}"
+        f"output std: plain {std:.2f}, standardized {standardized:.2f}, sqrt(I) {(16 * 9) ** 0.5:.2f}"
     )
     # **Do I keep it at inference?** The result yes, the computation no: *fold* it, that is, put $\hat W$ where $W$ was
     # and use the plain layer, for speed and for export (ONNX included). Keep $W$ if you want to go on training.
     plain.load_state_dict(layer.state_dict() | {"weight": layer.w_hat.detach()})
-    print(
-        f"folded into a plain layer, largest difference: {(plain(x) - layer(x)).abs().max():.1e}"
-    )
+    difference = (plain(x) - layer(x)).abs().max()
+    print(f"folded into a plain layer, largest difference: {difference:.1e}")
     # **How do I put it into an existing model?** The layer has no parameter of its own, so a plain convolution can
     # change its class in place: its weights and hooks stay, and so do the optimizer's references to the weights. Leave
     # out the convolutions that no normalization follows; here that is the last one.

@@ -138,16 +138,11 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     weight = torch.randn(64, 3, 3, 3) * 0.02 + 0.01
     w_hat = weight_standardization(weight)
-    print(
-        f"first filter, before: mean {weight[0].mean():+.4f}, std {weight[0].std(correction=0):.4f}"
-    )
-    print(
-        f"first filter, after:  mean {w_hat[0].mean():+.4f}, std {w_hat[0].std(correction=0):.4f}"
-    )
+    for name, one in (("before", weight[0]), ("after ", w_hat[0])):
+        print(f"first filter, {name}: mean {one.mean():+.4f}, std {one.std(correction=0):.4f}")
     # Two spellings, one function.
-    print(
-        f"largest difference between the two forms: {(standardize(weight) - w_hat).abs().max():.1e}"
-    )
+    difference = (standardize(weight) - w_hat).abs().max()
+    print(f"largest difference between the two forms: {difference:.1e}")
     # ## What flows back
     #
     # For one filter, with $\code{g}{g} = \partial L / \partial \hat W$, a bar for the mean over the filter and $\odot$
@@ -164,9 +159,8 @@ if __name__ == "__main__":
     formula = (g - g.mean(1, keepdim=True) - w_hat * (g * w_hat).mean(1, keepdim=True)) / sigma
     flat.requires_grad_()
     (gradient,) = torch.autograd.grad(weight_standardization(flat), flat, g)
-    print(
-        f"autograd and the formula agree to {(gradient - formula).norm() / gradient.norm():.0e}"
-    )
+    error = (gradient - formula).norm() / gradient.norm()
+    print(f"relative difference between autograd and the formula: {error:.0e}")
     # The first subtraction makes the gradient sum to zero: a plain gradient step never moves a filter's mean (Adam's
     # can, as it rescales each weight's step). The second takes out the part along $\hat W$, all of it at
     # $\epsilon = 0$: no gradient is spent on making a filter longer. (Here $\epsilon$ is 2.5 % of the variance.)
@@ -174,19 +168,19 @@ if __name__ == "__main__":
     # **Could the optimizer do it instead?** Standardizing $W$ itself after each step is another method: its gradient
     # is $g$, without the two subtractions.
     cosine = F.cosine_similarity(gradient, w_hat)  # [64]
-    print(
-        f"mean of a filter's gradient: at most {(gradient.mean(1).abs() / gradient.std(1)).max():.0e} of its spread"
-    )
+    mean = gradient.mean(1).abs() / gradient.std(1)  # [64]
+    print(f"mean of a filter's gradient: at most {mean.max():.0e} of its spread")
     print(f"cosine between gradient and filter: at most {cosine.abs().max():.3f}")
     # **And weight decay?** But for eps, $\hat W$ ignores the length of $W$, so decay cannot shrink the function. It
     # shortens $W$, and the same step turns a shorter filter further (under SGD the step itself grows as well, by
     # $1/\sigma$): decay raises the effective step size, until the variance is down to about $\epsilon$.
     half = (flat / 2).detach().requires_grad_()
     (half_gradient,) = torch.autograd.grad(weight_standardization(half), half, g)
+    change = (weight_standardization(half) - w_hat).norm() / w_hat.norm()
+    ratio = half_gradient.norm() / gradient.norm()
     print(
-        f"half the weight: standardized, {(weight_standardization(half) - w_hat).norm() / w_hat.norm():.1%} off"
+        f"half the weight: standardized {change:.1%} off, its gradient {ratio:.2f} times as long"
     )
-    print(f"its gradient: {half_gradient.norm() / gradient.norm():.2f} times as long")
     # ## What it costs
     #
     # Work in proportion to the weights, once per forward pass, however many images there are: so its share is largest
@@ -196,9 +190,7 @@ if __name__ == "__main__":
 
     large = torch.randn(256, 256, 3, 3, requires_grad=True)
     stepwise, fused = (
-        Timer("f(w).sum().backward()", globals={"f": f, "w": large})
-        .blocked_autorange(min_run_time=0.4)
-        .median
+        Timer("f(w).sum().backward()", globals={"f": f, "w": large}).blocked_autorange().median
         for f in (weight_standardization, standardize)
     )
     print(f"step by step takes {stepwise / fused:.1f} times as long as one kernel")

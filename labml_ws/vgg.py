@@ -112,9 +112,8 @@ if __name__ == "__main__":
     model = VGG()
     x = torch.randn(4, 3, 32, 32)
     logits = model(x)
-    print(
-        f"{list(x.shape)} -> {list(logits.shape)}, {sum(p.numel() for p in model.parameters()):,} parameters"
-    )
+    print(f"{list(x.shape)} -> {list(logits.shape)}")
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
     # WS adds no parameter. BCN adds a pair per channel and a pair per group, and saves the convolutions' biases.
     plain = VGG(conv=nn.Conv2d, norm=None)
     print(f"without normalization: {sum(p.numel() for p in plain.parameters()):,} parameters")

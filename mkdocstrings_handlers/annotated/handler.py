@@ -268,7 +268,7 @@ def _terms(prose: Markup, section: Section) -> tuple[Markup, Markup]:
     if (
         not found
         or section.kind not in {"class", "function"}
-        or len(section.code_lines) > 2 * lines
+        or len(section.code_lines) > lines + 4
     ):
         return prose, Markup()
     return Markup(lead), Markup(found + terms)
