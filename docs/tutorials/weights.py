@@ -74,7 +74,7 @@ plt.show()
 # ## Every filter of the network, as a dot
 #
 # Left, how wide a filter is: the standard deviation of its weights. Each dot is a filter, before training and after. In every layer training has made
-# the filters *longer*, some twice as long. Nobody asked it to: the gradient has [no part along a
+# the filters *longer*, some three times as long. Nobody asked it to: the gradient has [no part along a
 # filter](../annotated/standardization.md), so a step along it goes sideways, and sideways from a point on a circle is always a little further out.
 #
 # Right, how far a filter is off center: its mean, in units of its standard deviation. The gray band is chance, two standard deviations of the
