@@ -51,7 +51,7 @@ print(f"{len(layers)} convolutions, {config.epochs} epochs, seed {config.seed}")
 # last layer in place as well, and the scale below them differs from layer to layer. On the right they share mean 0
 # and variance 1 in every layer, and only the **shape** is left to tell filters apart.
 
-# %% alt="Six panels: densities of the weights of 16 filters in layers 2, 7 and 13. Left, raw: curves of different width and position. Right, standardized: all centered on zero with standard deviation one." tags=["wide"]
+# %% alt="Six panels: densities of the weights of 16 filters in layers 2, 7 and 13. Left, raw: bell curves that differ slightly in width, on a scale of its own for each layer. Right, standardized: the same shapes, all centered on zero with standard deviation one." tags=["wide"]
 figure, axes = plt.subplots(3, 2, figsize=(7.2, 6))
 for row, index in zip(axes, (1, 6, 12), strict=True):
     raw = trained.get_submodule(layers[index]).weight.detach()
