@@ -50,6 +50,7 @@ format: $(INSTALLED) ## put imports and layout in order
 # The recorded runs. A record that is there is kept: remove docs/runs/NAME to run it again.
 DATA ?=
 NOTE ?=
+export DATA NOTE
 FULL_WIDTH := --epochs 3
 QUARTER_WIDTH := --width 0.25 --no-estimate --groups 8 --epochs 16 --learning-rate 3e-3 --schedule one-cycle --half-weights
 results: docs/runs/quarter-width/config.json docs/runs/full-width/config.json ## train what the pages show (hours on a CPU; DATA=DIR reads CIFAR-10 from a folder)
@@ -57,7 +58,7 @@ results: docs/runs/quarter-width/config.json docs/runs/full-width/config.json ##
 
 docs/runs/%/config.json: | $(INSTALLED)
 	rm -rf $(@D)
-	$(PY) -m labml_ws.experiment $(if $(filter full-width,$*),$(FULL_WIDTH),$(QUARTER_WIDTH)) $(if $(DATA),--data '$(DATA)') --out $(@D) --note '$(NOTE)'
+	$(PY) -m labml_ws.experiment $(if $(filter full-width,$*),$(FULL_WIDTH),$(QUARTER_WIDTH)) $(if $(DATA),--data "$$DATA") --out $(@D) --note "$$NOTE"
 
 shots: build/site.made ## screenshot every page at three widths, light and dark, into build/shots/
 	@chromium="$$($(PY) tools/chromium.py)" && CHROMIUM="$$chromium" $(PY) tools/shots.py
