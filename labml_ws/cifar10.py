@@ -88,7 +88,7 @@ def load(data: str = "hub") -> Images:
         splits,
         source=f"{HUB} on the Hugging Face hub"
         if data == "hub"
-        else f"folder {Path(data).name}",
+        else f"folder {Path(data).resolve().name}",
     )
 
 

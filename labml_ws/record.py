@@ -53,19 +53,18 @@ class Record:
             for key, value in asdict(config).items()
         }
         # Where a folder lies on this machine means nothing to others: its name and the data's fingerprint are enough.
-        arguments = shlex.join(sys.argv[1:])
-        for key in ("data", "out"):
-            path = settings[key]
-            if (
-                path
-                and Path(path).name != path
-                and not (key == "out" and not Path(path).is_absolute())
-            ):
-                settings[key] = Path(path).name
-                arguments = arguments.replace(path, settings[key])
+        names: dict[Path, str] = {}
+        if config.data not in ("hub", "digits"):
+            names[Path(config.data)] = settings["data"] = Path(config.data).resolve().name
+        if config.out and config.out.is_absolute():
+            names[config.out] = settings["out"] = config.out.name
+        arguments = []
+        for word in sys.argv[1:]:
+            option, equals, value = word.partition("=") if "=" in word else ("", "", word)
+            arguments.append(option + equals + (value and names.get(Path(value), value)))
         about = {
             "config": settings,
-            "command": f"python -m labml_ws.experiment {arguments}".strip(),
+            "command": shlex.join(["python", "-m", "labml_ws.experiment", *arguments]),
             "started": time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime()),
             "data": {
                 "source": images.source,

@@ -136,6 +136,22 @@ def test_the_record_does_not_say_where_on_this_machine_the_data_was(
     assert json.loads(text)["config"]["data"] == "tiny"
 
 
+def test_a_folders_name_changes_no_other_word_of_the_recorded_command(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    out = tmp_path / "secret" / "run"
+    words = ["--data", ".", "--learning-rate", "0.01", "--note", "", "--out", f"{out}/"]
+    monkeypatch.setattr("sys.argv", ["experiment.py", *words])
+    train(tiny(out, data="."), images)
+    about = json.loads((out / "config.json").read_text())
+    start = "python -m labml_ws.experiment --data tiny --learning-rate 0.01"
+    assert about["command"] == f"{start} --note '' --out run"
+    assert (about["config"]["data"], about["config"]["out"]) == ("tiny", "run")
+
+
 def test_the_recorded_weights_give_the_recorded_test_accuracy_and_loss(
     images: Images, tmp_path: Path
 ) -> None:
