@@ -16,6 +16,7 @@ LIBRARY := $(wildcard labml_ws/*.py)
 TUTORIALS := $(wildcard docs/tutorials/*.py)
 NOTEBOOKS := $(TUTORIALS:.py=.ipynb)
 DEMOS := build/demos/made
+PLAYGROUND := build/playground/made
 RUNS := $(shell find docs/runs -type f 2>/dev/null)
 # Everything a page can depend on, except what the build itself puts there.
 INPUTS := mkdocs.yml $(shell find docs labml_ws mkdocstrings_handlers -type f \
@@ -31,7 +32,7 @@ help: ## say what there is to make
 site: build/site.made ## build the annotated site into site/ (open site/index.html, no server needed)
 	@echo "site/index.html is ready: open it in a browser."
 
-serve: $(INSTALLED) $(VENDOR) $(DEMOS) $(NOTEBOOKS) ## serve the site while writing; rebuilds when a page or a module changes
+serve: $(INSTALLED) $(VENDOR) $(DEMOS) $(PLAYGROUND) $(NOTEBOOKS) ## serve the site while writing; rebuilds when a page or a module changes
 	$(PY) -m mkdocs serve --watch labml_ws --watch mkdocstrings_handlers
 
 test: lint build/site.made ## prove it: style, types, unit tests, strict build, every page in a real Chromium
@@ -101,7 +102,12 @@ $(DEMOS): $(LIBRARY) tools/demo.py tools/notebook.py mkdocstrings_handlers/annot
 	@$(PY) -m tools.demo $(@D) $(LIBRARY)
 	@touch $@
 
-build/site.made: $(INPUTS) build/inputs $(DEMOS) $(NOTEBOOKS) $(VENDOR) $(INSTALLED)
+# What the playground shows before anything is moved, and without JavaScript: drawn by the script that draws the rest.
+$(PLAYGROUND): $(wildcard docs/assets/playground-*.js) tools/playground.js $(INSTALLED)
+	@node tools/playground.js $(@D)
+	@touch $@
+
+build/site.made: $(INPUTS) build/inputs $(DEMOS) $(PLAYGROUND) $(NOTEBOOKS) $(VENDOR) $(INSTALLED)
 	$(PY) -m mkdocs build --strict --quiet
 	@touch $@
 
