@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const WIDTH = 360;
-  const round = (v) => Math.round(v * 100) / 100;
+  const round = (v) => Math.round(v * 10) / 10;
   const svg = (height, inside, label) => `<svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${label}">${inside}</svg>`;
   const text = (x, y, words, anchor = "middle") => `<text x="${round(x)}" y="${y}" text-anchor="${anchor}">${words}</text>`;
   const rule = (x1, y1, x2, y2, kind) => `<path class="${kind}" d="M${round(x1)} ${round(y1)}L${round(x2)} ${round(y2)}"/>`;
@@ -16,7 +16,7 @@
 
   // ## A histogram over an axis that is symmetric around zero, with mean and standard deviation below it
 
-  const BINS = 60;
+  const BINS = 56; // of six units each
   const FLOOR = 118;
 
   function histogram(values, { mean, std }, kind, least = 0) {
@@ -29,7 +29,7 @@
     // A single weight is to be seen among thousands, so no bar is lower than a line.
     const bar = (count, i) => {
       const height = round(Math.max((count / highest) * 108, 1.5));
-      return count ? `M${round(12 + i * step)} ${FLOOR}v-${height}h${round(step - 0.6)}v${height}z` : "";
+      return count ? `M${12 + i * step} ${FLOOR}v-${height}h5.4v${height}z` : "";
     };
     const [left, right] = [mean - std, mean + std].map((v) => Math.min(Math.max(place(v), 2), WIDTH - 2));
     return svg(

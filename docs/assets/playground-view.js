@@ -13,17 +13,15 @@
   };
   const SETTINGS = {
     weights: {
-      legend: "The filter",
       fan: { label: "Fan-in", first: "576", options: { 9: "9: one 3×3 kernel", 27: "27: 3 channels, 3×3", 144: "144: 16 channels, 3×3", 576: "576: 64 channels, 3×3", 4608: "4608: 512 channels, 3×3" } },
       mean: { label: "Mean", first: 0.05, stops: [0, ...scale(-3, 3)] },
       scale: { label: "Scale", first: 0.05, stops: scale(-4, 1) },
       outliers: { label: "Outliers", first: 0, stops: [0, 1, 2, 3, 4, 5, 6, 7, 8] },
       size: { label: "Their distance, in scales", first: 20, stops: [5, 10, 20, 50, 100] },
-      input: { label: "Input", block: "gradient", first: "relu", options: { normal: "standard normal", relu: "behind a ReLU", match: "the filter’s own pattern" } },
+      input: { label: "One output, for an input", block: "gradient", first: "relu", options: { normal: "standard normal", relu: "behind a ReLU", match: "the filter’s own pattern" } },
       draw: { label: "Draw", first: 1 },
     },
     stream: {
-      legend: "The stream of images",
       images: { label: "Images per step", first: 1, stops: [1, 2, 4, 8, 16, 32] },
       center: { label: "Mean of the channel", first: 5, stops: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10] },
       between: { label: "Variance between images", first: 1, stops: [0, 0.1, 0.2, 0.5, 1, 2, 4] },
@@ -32,7 +30,8 @@
       sample: { label: "Draw", first: 1 },
     },
   };
-  const settings = (part) => Object.entries(SETTINGS[part]).filter(([name]) => name !== "legend");
+  const LEGENDS = { weights: "The filter", gradient: "The loss", stream: "The images" };
+  const settings = (part) => Object.entries(SETTINGS[part]);
   const initial = (part) => Object.fromEntries(settings(part).map(([name, { first }]) => [name, first]));
 
   function control(name, { label, first, stops, options }) {
@@ -53,7 +52,7 @@
   function controls(part, block = part) {
     const here = settings(part).filter(([, setting]) => (setting.block ?? part) === block);
     const reset = block === part ? `<button type="button" data-reset="${part}">Reset</button>` : "";
-    return `<fieldset class="pg-controls"><legend>${SETTINGS[part].legend}</legend>${here.map(([name, setting]) => control(name, setting)).join("")}${reset}</fieldset>`;
+    return `<fieldset class="pg-controls"><legend>${LEGENDS[block]}</legend>${here.map(([name, setting]) => control(name, setting)).join("")}${reset}</fieldset>`;
   }
 
   // ## Numbers: three digits, and powers of ten where those would hide behind zeros
@@ -68,7 +67,12 @@
     return `${sign}${digits}·10<sup>${power.replace("+", "").replace("-", "−")}</sup>`;
   }
   const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
-  const spread = ({ mean, std }) => `${show(mean)} ± ${show(std)}`;
+  // A mean has the decimals of the spread around it; more would be noise.
+  function spread({ mean, std }) {
+    const decimals = Math.max(0, 2 - Math.floor(Math.log10(std)));
+    const rounded = Number(mean.toFixed(decimals));
+    return `${rounded ? mean.toFixed(decimals).replace("-", "−") : "0"} ± ${show(std)}`;
+  }
 
   function table(caption, heads, rows) {
     const cells = (row) => row.map((cell) => `<td>${cell}</td>`).join("");
@@ -139,13 +143,13 @@
       "stream-said": `At ${images} ${one} per step, BatchNorm divides by a variance of ${show(own)}, the estimate by ${show(estimated)}; all images together have ${show(all.variance)}.`,
       "stream-numbers": table(
         `Averages over steps ${SETTLED + 1} to ${ws.STEPS}`,
-        ["BatchNorm", "estimated", "around the batch’s mean", "all images"],
+        ["BatchNorm", "estimated", "around batch’s mean", "all images"],
         [
           ["variance, in training", ...[own, estimated, aroundOwn, all.variance].map(show)],
           ["variance, in evaluation", ...[evaluation, estimated, aroundOwn, all.variance].map(show)],
           ["spread of the mean", ...columns.map(({ statistics }) => show(ws.moments(statistics.map((s) => s.mean)).std)), "0"],
           ["output", ...[...columns, ideal].map(spread)],
-          ["spread of the images’ levels in it", ...[...columns, ideal].map((c) => show(c.levels))],
+          ["spread of the images’ levels", ...[...columns, ideal].map((c) => show(c.levels))],
         ],
       ),
     };
@@ -164,7 +168,7 @@
     return {
       weights: block(
         "weights",
-        `<div class="pg-figure">${panel("Raw weight <i class=\"raw\">W</i>", "before", w.before)}${panel("Standardized <i class=\"hat\">Ŵ</i>", "after", w.after)}`
+        `<div class="pg-figure">${panel('Raw weight <i class="raw">W</i>', "before", w.before)}${panel('Standardized <i class="hat">Ŵ</i>', "after", w.after)}`
         + `${said("weights-said", w["weights-said"])}</div>`,
         controls("weights"),
         numbers("weights-numbers", w["weights-numbers"]),
@@ -177,13 +181,13 @@
       ),
       stream: block(
         "stream",
-        `<div class="pg-figure">${panel("Mean: <span class=\"raw\">each batch’s own</span>, <span class=\"hat\">estimated</span>", "means", s.means)}`
-        + `${panel("Variance, <span class=\"raw\">around the batch’s mean</span>, <span class=\"hat\">estimated</span>", "variances", s.variances)}${said("stream-said", s["stream-said"])}</div>`,
+        `<div class="pg-figure">${panel('Mean: <span class="raw">each batch’s own</span>, <span class="hat">estimated</span>', "means", s.means)}`
+        + `${panel('Variance: <span class="raw">around the batch’s mean</span>, <span class="hat">estimated</span>', "variances", s.variances)}${said("stream-said", s["stream-said"])}</div>`,
         controls("stream"),
         numbers("stream-numbers", s["stream-numbers"]),
       ),
     };
   }
 
-  globalThis.labmlView = { SETTINGS, settings, initial, views: { weights, stream }, blocks };
+  globalThis.labmlView = { settings, initial, views: { weights, stream }, blocks };
 })();

@@ -111,7 +111,10 @@
       const here = settings(part).map(block).find(Boolean);
       if (here) lead ??= here === true ? part : here;
     }
-    if (lead) document.querySelector(`[data-block="${lead}"]`).scrollIntoView();
+    const show = () => lead && document.querySelector(`[data-block="${lead}"]`).scrollIntoView();
+    show();
+    // While a page loads, the browser goes to the link of that name; then to the figure after all.
+    if (document.readyState !== "complete") addEventListener("load", () => setTimeout(show), { once: true });
   }
 
   const sets = (hash) => hash.includes("=");
