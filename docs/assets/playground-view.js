@@ -46,7 +46,7 @@
         + `<button type="button" data-again="${name}">Draw again</button></div>`;
     }
     const range = `<input type="range" id="${id}" name="${name}" max="${stops.length - 1}" value="${stops.indexOf(first)}" aria-valuetext="${first}">`;
-    return `<div class="pg-control">${head}<output for="${id}">${first}</output>${range}</div>`;
+    return `<div class="pg-control">${head}<output for="${id}" aria-live="off">${first}</output>${range}</div>`;
   }
 
   function controls(part, block = part) {
@@ -160,7 +160,8 @@
   const panel = (title, name, html) => `<figure class="pg-panel"><figcaption>${title}</figcaption><div class="pg-box" data-part="${name}">${html}</div></figure>`;
   const said = (name, html) => `<p class="pg-said" role="status" data-part="${name}">${html}</p>`;
   const numbers = (name, html) => `<div class="pg-table" data-part="${name}">${html}</div>`;
-  const block = (name, ...inside) => `<div class="playground" data-block="${name}">${inside.join("")}</div>`;
+  // Nobody searches for these numbers. (The search takes up again after the first inner element of the same name: hence a section.)
+  const block = (name, ...inside) => `<section class="playground" data-block="${name}" data-search-exclude>${inside.join("")}</section>`;
 
   function blocks() {
     const w = weights(initial("weights"));
