@@ -143,7 +143,7 @@
       "stream-said": `At ${images} ${one} per step, BatchNorm divides by a variance of ${show(own)}, the estimate by ${show(estimated)}; all images together have ${show(all.variance)}.`,
       "stream-numbers": table(
         `Averages over steps ${SETTLED + 1} to ${ws.STEPS}`,
-        ["BatchNorm", "estimated", "around batch’s mean", "all images"],
+        ["batch norm", "estimated", "around batch’s mean", "all images"],
         [
           ["variance, in training", ...[own, estimated, aroundOwn, all.variance].map(show)],
           ["variance, in evaluation", ...[evaluation, estimated, aroundOwn, all.variance].map(show)],
