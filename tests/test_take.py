@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -260,6 +261,28 @@ def test_a_notebook_shows_what_its_demo_printed(root: Path, site: Path) -> None:
         shown = [o.text for c in notebook.cells for o in c.get("outputs", [])]
         assert "".join(shown) == "".join(text for _, text in demos.read(record))
         assert shown
+
+
+@pytest.mark.slow
+def test_the_other_notebooks_run_where_the_project_is_installed(
+    files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an empty folder; the training that the experiment's ends in is left to its own tests."""
+    monkeypatch.chdir(tmp_path)
+    others = [
+        place
+        for place in files
+        if place.endswith(".ipynb") and Path(place).stem not in bundle.MODULES
+    ]
+    assert len(others) > 10
+    for place in others:
+        # As in a notebook, what `dataclass` looks up must be found in the module that is being run.
+        module = ModuleType("__main__")
+        monkeypatch.setitem(sys.modules, "__main__", module)
+        for cell in code_cells(files[place]):
+            if "sys.argv[1:] = " not in cell:
+                exec(compile(cell, place, "exec", dont_inherit=True), module.__dict__)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

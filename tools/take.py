@@ -23,7 +23,6 @@ from nbformat import v4
 from mkdocstrings_handlers.annotated import demos
 from mkdocstrings_handlers.annotated.code_only import code_only
 from mkdocstrings_handlers.annotated.links import torch_url
-from mkdocstrings_handlers.annotated.openings import guard
 from tools import bundle
 from tools.cells import Cell, Resolve, cells, markdown
 
@@ -75,13 +74,11 @@ def notebook(name: str, site: str, repo: str, places: dict[str, str]) -> str:
     package, _, module = name.rpartition(".")
     alone = package == bundle.PACKAGE and module in bundle.MODULES
     needed = bundle.needs(module) if alone else []
-    line = guard(ast.parse(source))
-    command = line is not None and (not demos.demo(source) or "sys.argv" in ast.unparse(line))
 
     def dropped(node: ast.stmt) -> bool:
-        return bool(alone and bundle.own(node)) or (
-            command and isinstance(node, ast.If) and node.lineno == line.lineno
-        )
+        if isinstance(node, ast.If) and "__main__" in ast.unparse(node.test):
+            return not demos.demo(source) or "sys.argv" in ast.unparse(node)
+        return bool(alone and bundle.own(node))
 
     resolve = partial(address, site, places, places[name])
     try:
@@ -102,6 +99,9 @@ def notebook(name: str, site: str, repo: str, places: dict[str, str]) -> str:
         extra = "train" if package == bundle.PACKAGE else "site"
         install = f"It needs a checkout of the project: there, `pip install -e '.[{extra}]'`."
         setup = checkout(repo, extra, ".") if repo else []
+    if any(isinstance(n, ast.Name) and n.id == "__file__" for n in ast.walk(ast.parse(source))):
+        where = f'from importlib.util import find_spec\n\n__file__ = find_spec("{name}").origin'
+        setup.append(Cell("code", f"# A notebook is no file; the module is.\n{where}"))
     about = f"{there} of `{name}` as a notebook. {install}"
     made = [opening, Cell("markdown", about), *setup, *rest]
     if name in COMMANDS:
