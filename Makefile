@@ -17,10 +17,13 @@ TUTORIALS := $(wildcard docs/tutorials/*.py)
 NOTEBOOKS := $(TUTORIALS:.py=.ipynb)
 DEMOS := build/demos/made
 PLAYGROUND := build/playground/made
+TAKE := build/take.made
+# What a page shows or offers and the builder doesn't make.
+MADE := $(VENDOR) $(DEMOS) $(PLAYGROUND) $(NOTEBOOKS) $(TAKE)
 RUNS := $(shell find docs/runs -type f 2>/dev/null)
 # Everything a page can depend on, except what the build itself puts there.
 INPUTS := mkdocs.yml $(shell find docs labml_ws mkdocstrings_handlers -type f \
-	-not -path '*/__pycache__/*' -not -path 'docs/assets/vendor/*' -not -name '*.ipynb' -not -name '.*' 2>/dev/null | sort)
+	-not -path '*/__pycache__/*' -not -path 'docs/assets/vendor/*' -not -path 'docs/download/*' -not -name '*.ipynb' -not -name '.*' 2>/dev/null | sort)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -32,7 +35,7 @@ help: ## say what there is to make
 site: build/site.made ## build the annotated site into site/ (open site/index.html, no server needed)
 	@echo "site/index.html is ready: open it in a browser."
 
-serve: $(INSTALLED) $(VENDOR) $(DEMOS) $(PLAYGROUND) $(NOTEBOOKS) ## serve the site while writing; rebuilds when a page or a module changes
+serve: $(INSTALLED) $(MADE) ## serve the site while writing; rebuilds when a page or a module changes
 	$(PY) -m mkdocs serve --watch labml_ws --watch mkdocstrings_handlers
 
 test: lint build/site.made ## prove it: style, types, unit tests, strict build, every page in a real Chromium
@@ -65,7 +68,7 @@ shots: build/site.made ## screenshot every page at three widths, light and dark,
 	@chromium="$$($(PY) tools/chromium.py)" && CHROMIUM="$$chromium" $(PY) tools/shots.py
 
 clean: ## remove the site and all that was built for it
-	rm -rf site build dist docs/assets/vendor docs/tutorials/*.ipynb .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf site build dist docs/assets/vendor docs/download docs/tutorials/*.ipynb .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 distclean: clean ## remove .venv and node_modules too
 	rm -rf $(VENV) node_modules
@@ -107,13 +110,19 @@ $(PLAYGROUND): $(wildcard docs/assets/playground-*.js) tools/playground.js $(INS
 	@node tools/playground.js $(@D)
 	@touch $@
 
-build/site.made: $(INPUTS) build/inputs $(DEMOS) $(PLAYGROUND) $(NOTEBOOKS) $(VENDOR) $(INSTALLED)
+# What a reader can take along: modules, code only, notebooks, the library in one file.
+$(TAKE): $(LIBRARY) $(wildcard mkdocstrings_handlers/annotated/*.py tools/*.py) $(shell find docs -name '*.md') LICENSE \
+	build/inputs $(DEMOS) $(NOTEBOOKS) $(INSTALLED)
+	@$(PY) -m tools.take docs/download
+	@touch $@
+
+build/site.made: $(INPUTS) build/inputs $(MADE) $(INSTALLED)
 	$(PY) -m mkdocs build --strict --quiet
 	@touch $@
 
 # The list of inputs, renewed only when it differs: a deleted page or another REPO_URL is a change too.
 build/inputs: FORCE
 	@mkdir -p build
-	@printf '%s\n' 'REPO_URL=$(REPO_URL)' 'SITE_URL=$(SITE_URL)' $(INPUTS) > $@.new
+	@printf '%s\n' 'REPO_URL=$(REPO_URL)' 'REPO_REF=$(REPO_REF)' 'SITE_URL=$(SITE_URL)' $(INPUTS) > $@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 FORCE:

@@ -2,7 +2,10 @@
 
 import fcntl
 import os
+import re
 import subprocess
+import venv
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -37,3 +40,39 @@ def site(root: Path) -> Path:
             pytrace=False,
         )
     return root / "site"
+
+
+def closure(name: str) -> set[str]:
+    """A distribution and all that it cannot do without."""
+    found, pending = set(), [name]
+    while pending:
+        if (current := pending.pop()) not in found:
+            found.add(current)
+            required = [
+                r
+                for r in distribution(current).requires or []
+                if "extra ==" not in r and "; " not in r
+            ]
+            pending += [re.split(r"[^\w.-]", r)[0] for r in required]
+    return found
+
+
+def top_level(name: str) -> set[Path]:
+    """What a distribution puts into site-packages."""
+    files = distribution(name).files or []
+    return {
+        Path(str(distribution(name).locate_file(file.parts[0])))
+        for file in files
+        if file.parts[0] != ".."
+    }
+
+
+@pytest.fixture
+def torch_only(tmp_path: Path) -> Path:
+    """The Python of an environment that holds torch, what torch needs, and nothing else."""
+    venv.create(tmp_path / "venv", with_pip=False, symlinks=True)
+    packages = next((tmp_path / "venv").glob("lib/python*/site-packages"))
+    for path in {path for name in closure("torch") for path in top_level(name)}:
+        if path.name != "__pycache__":
+            (packages / path.name).symlink_to(path)
+    return tmp_path / "venv" / "bin" / "python"

@@ -35,16 +35,21 @@ from .math import MathExtension, Origin
 from .names import Names
 from .notebooks import NotebookError, read_notebook
 from .sections import Output, Section, read_module
+from .take import Take, page_url
 
 HEADING = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Options:
-    """`heading_level` is where a module's own `# Title` goes: 1, unless the page already has a title."""
+    """
+    `heading_level` is where a module's own `# Title` goes: 1, unless the page already has a title. `bundle` names a file in the folder of
+    downloads that holds this module and others.
+    """
 
     heading_level: int = 1
     outline: bool = True
+    bundle: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,9 +69,12 @@ class AnnotatedHandler(BaseHandler):
     enable_inventory: ClassVar[bool] = True
     fallback_theme: ClassVar[str] = "material"
 
-    def __init__(self, root: Path, recorded: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self, root: Path, recorded: str = "", take: Take | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.root, self.recorded = root, recorded
+        self.take = take or Take(root)
 
     def get_options(self, local_options: Mapping[str, Any]) -> Options:
         known = [field.name for field in fields(Options)]
@@ -144,7 +152,10 @@ class AnnotatedHandler(BaseHandler):
         rows = [self._row(section, data, options) for section in data.sections]
         outline = [row for row in rows if row["listed"]] if options.outline else []
         return self.env.get_template("document.html.jinja").render(
-            document=data, rows=rows, outline=outline
+            document=data,
+            rows=rows,
+            outline=outline,
+            take=self.take.along(data.name, data.path, page_url(self.md), options.bundle),
         )
 
     def _row(self, section: Section, document: Document, options: Options) -> dict[str, Any]:
@@ -189,6 +200,7 @@ class AnnotatedHandler(BaseHandler):
             "depth": section.name.count("."),
             "name": section.name if role else "",
             "first_line": section.first_line,
+            "source": self._source(section, document),
             "prose": prose,
             "terms": terms,
             "folded": self._lines(section, document, 0, section.folded),
@@ -198,6 +210,10 @@ class AnnotatedHandler(BaseHandler):
             ],
             "wide": any(o.wide for o in section.outputs),
         }
+
+    def _source(self, section: Section, document: Document) -> str:
+        lines = section.code_lines
+        return self.take.source(document.path, lines[0], lines[-1]) if lines else ""
 
     def _anchor(self, section: Section, document: Document) -> str:
         if section.kind == "module":
@@ -287,4 +303,6 @@ def get_handler(
     *, handler_config: MutableMapping[str, Any], tool_config: Any, **kwargs: Any
 ) -> AnnotatedHandler:
     root = Path(tool_config.config_file_path or ".").resolve().parent
-    return AnnotatedHandler(root, str(handler_config.get("demos", "")), **kwargs)
+    names = ("downloads", "repo_url", "ref")
+    take = Take(root, **{n: str(handler_config[n]) for n in names if handler_config.get(n)})
+    return AnnotatedHandler(root, str(handler_config.get("demos", "")), take, **kwargs)

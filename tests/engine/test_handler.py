@@ -166,7 +166,9 @@ def test_a_missing_module_and_a_missing_notebook_say_what_to_name(
 
 
 def test_an_unknown_option_is_refused(handler: AnnotatedHandler) -> None:
-    with pytest.raises(PluginError, match="no option colour; it has heading_level, outline"):
+    with pytest.raises(
+        PluginError, match="no option colour; it has heading_level, outline, bundle"
+    ):
         handler.get_options({"colour": "red"})
 
 

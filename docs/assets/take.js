@@ -1,0 +1,87 @@
+// Copying: a section, a module, or its code only. Downloads are ordinary links and need none of this.
+(() => {
+  "use strict";
+  const page = document.querySelector(".annotated");
+  if (!page) return;
+
+  const status = document.createElement("div");
+  status.className = "took";
+  status.setAttribute("role", "status");
+  document.body.append(status);
+  let timer;
+  const say = (words) => {
+    clearTimeout(timer);
+    status.textContent = words;
+    timer = setTimeout(() => (status.textContent = ""), 2500);
+  };
+
+  // The texts come in a script, which a page may load from a folder as well. It is asked for when a pointer or the focus comes near.
+  const line = page.querySelector(".take[data-script]");
+  let asked;
+  const texts = () => window.toTake?.[line?.dataset.module];
+  const ask = () =>
+    (asked ??= new Promise((done) => {
+      const script = document.createElement("script");
+      script.src = line.dataset.script;
+      script.onload = script.onerror = done;
+      document.head.append(script);
+    }));
+
+  // Browsers keep the clipboard from pages that came by plain http from another machine; the old way still works there.
+  const write = async (text) => {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      const area = document.createElement("textarea");
+      area.value = text;
+      area.style.cssText = "position:fixed;opacity:0";
+      const before = document.activeElement;
+      document.body.append(area);
+      area.select();
+      const done = document.execCommand("copy");
+      area.remove();
+      before?.focus({ preventScroll: true });
+      return done;
+    }
+  };
+  const copy = async (text, what) => {
+    const done = text !== undefined && (await write(text));
+    say(done ? `Copied ${what}` : "Could not copy: select the text, or download the file");
+  };
+
+  // A section's lines are taken from the source by their numbers, so nothing that is drawn on them comes along.
+  const lines = (code) => {
+    const source = texts()?.source.split("\n");
+    return [...code.querySelectorAll(".l")]
+      .map((l) => (!l.id ? l.textContent.trimEnd() : source ? source[l.id.slice(1) - 1] : l.textContent.trimEnd()))
+      .join("\n")
+      .concat("\n");
+  };
+  for (const code of page.querySelectorAll(".sec > .code")) {
+    const count = code.querySelectorAll(".l").length;
+    if (!count) continue;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "corner";
+    button.textContent = "copy";
+    button.setAttribute("aria-label", `Copy ${count === 1 ? "this line" : `these ${count} lines`}`);
+    button.addEventListener("click", async () => {
+      if (line && !texts()) await ask();
+      copy(lines(code), count === 1 ? "1 line" : `${count} lines`);
+    });
+    // Beside an introduction stands an outline, and the code begins below it.
+    code.querySelector(":scope > :is(pre, details)").before(button);
+  }
+
+  if (!line) return;
+  for (const event of ["pointerover", "focusin", "touchstart"]) {
+    page.addEventListener(event, (e) => e.target.closest?.(".corner, .take button") && ask(), { passive: true });
+  }
+  for (const button of line.querySelectorAll("[data-take]")) {
+    button.addEventListener("click", async () => {
+      if (!texts()) await ask();
+      copy(texts()?.[button.dataset.take], button.getAttribute("aria-label").slice("Copy ".length));
+    });
+  }
+})();
