@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 
 from mkdocstrings_handlers.annotated import references
+from mkdocstrings_handlers.annotated.works import read_works
 
 
 def prose(root: Path) -> str:
@@ -18,13 +19,13 @@ def prose(root: Path) -> str:
 
 
 def test_every_work_is_cited(root: Path) -> None:
-    works = references.read_works(root / "docs" / "references.bib")
+    works = read_works(root / "docs" / "references.bib")
     cited = set(re.findall(r"\[@([\w:.-]+)\]", prose(root)))
     assert set(works) - cited == set()
 
 
 def test_citation_file_and_readme_agree_with_the_bibliography(root: Path) -> None:
-    works = references.read_works(root / "docs" / "references.bib")
+    works = read_works(root / "docs" / "references.bib")
     readme = (root / "README.md").read_text()
     for reference in yaml.safe_load((root / "CITATION.cff").read_text())["references"]:
         work = next(work for work in works.values() if work.title == reference["title"])
@@ -34,7 +35,7 @@ def test_citation_file_and_readme_agree_with_the_bibliography(root: Path) -> Non
         assert work.reference.startswith(f"{', '.join(names[:-1])} and {names[-1]}. ")
         assert f", {reference['year']}" in work.reference
         assert reference["identifiers"][0]["value"] in work.reference
-        assert work.url == reference["url"]
+        assert f"({reference['url']})" in work.reference
         assert " ".join(work.bibtex.split()) in " ".join(readme.split())
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -22,9 +21,6 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from bibtexparser.entrypoint import parse_file
-from bibtexparser.middlewares import SeparateCoAuthors, SplitNameParts
-from bibtexparser.middlewares.names import NameParts
 from markdown import Extension, Markdown
 from markdown.inlinepatterns import InlineProcessor
 from markdown.preprocessors import Preprocessor
@@ -34,6 +30,7 @@ from mkdocs.exceptions import PluginError
 
 from .math import MathExtension, Origin, _page
 from .names import nearest
+from .works import Work, read_works
 
 CITATION = r"\[(?:([^\[\]\n]+)\]\[)?@([A-Za-z][\w:.-]*)\]"
 EVERYTHING = "[@*]"
@@ -41,96 +38,11 @@ ENTRY = re.compile(
     r"^## (?P<forms>.+?) *\{ *#(?P<anchor>[\w-]+) *\}\n+(?P<text>.+?)(?:\n\n|\n*\Z)",
     re.M | re.S,
 )
-ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 MARKS = re.compile(r"\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])|[*`]")
 # Text in these is a name, a formula or a link already.
 CLOSED = frozenset(
     ("a", "autoref", "code", "pre", "var", "button", "summary", *(f"h{n}" for n in range(1, 7)))
 )
-
-
-@dataclass(frozen=True)
-class Work:
-    """
-    ## A work that is cited
-
-    `label` is how a text cites it, `reference` how a list does, and `bibtex` the entry as it stands in the file.
-    """
-
-    key: str
-    label: str
-    title: str
-    reference: str
-    url: str
-    bibtex: str
-
-    def markdown(self) -> str:
-        address = self.url.removeprefix("https://")
-        link = (
-            f" [{address.replace('arxiv.org/abs/', 'arXiv:')}]({self.url})" if self.url else ""
-        )
-        return (
-            f"## {self.title} {{ #{self.key} }}\n\n{self.reference}{link}\n\n"
-            f"```bibtex\n{self.bibtex}\n```\n"
-        )
-
-
-@cache
-def read_works(path: Path, changed: int = 0) -> dict[str, Work]:
-    """`changed`, the file's time, is there for the cache: while one writes, the file is read again when it is another."""
-    library = parse_file(str(path), append_middleware=[SeparateCoAuthors(), SplitNameParts()])
-    if library.failed_blocks:
-        block = library.failed_blocks[0]
-        raise PluginError(
-            f"{path}:{(block.start_line or 0) + 1}: this is no BibTeX entry, or its key is taken. Mend it, or give it another key."
-        )
-    found: dict[str, dict[str, Any]] = {}
-    for entry in library.entries:
-        fields = {name: field.value for name, field in entry.fields_dict.items()}
-        if missing := [name for name in ("author", "title", "year") if name not in fields]:
-            raise PluginError(
-                f"{path}:{(entry.start_line or 0) + 1}: {entry.key} has no {' and no '.join(missing)}. Add it to the entry."
-            )
-        found[entry.key] = {**fields, "raw": (entry.raw or "").strip()}
-
-    labels = {
-        key: f"{_short(fields['author'])}, {fields['year']}" for key, fields in found.items()
-    }
-    often, nth = Counter(labels.values()), Counter[str]()
-    works = {}
-    for key, fields in found.items():
-        label = labels[key]
-        # Two works of the same people in one year are told apart by a letter, in the order of the file.
-        suffix = chr(ord("a") + nth[label]) if often[label] > 1 else ""
-        nth[label] += 1
-        arxiv = ARXIV.search(fields.get("journal", ""))
-        works[key] = Work(
-            key,
-            label + suffix,
-            fields["title"],
-            _reference(fields, suffix),
-            fields.get("url") or (f"https://arxiv.org/abs/{arxiv[1]}" if arxiv else ""),
-            fields["raw"],
-        )
-    return works
-
-
-def _short(authors: Sequence[NameParts]) -> str:
-    last = [" ".join([*name.von, *name.last]) for name in authors]
-    return f"{last[0]} et al." if len(last) > 2 else " and ".join(last)
-
-
-def _reference(fields: dict[str, Any], suffix: str) -> str:
-    names = [" ".join([*n.first, *n.von, *n.last, *n.jr]) for n in fields["author"]]
-    authors = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-    place = fields.get("journal") or fields.get("booktitle") or fields.get("institution")
-    volume = fields.get("volume", "") + (f"({fields['number']})" if "number" in fields else "")
-    where = [
-        f"*{place}*{' ' * bool(volume)}{volume}" if place else fields.get("note"),
-        f"pages {fields['pages'].replace('--', '–')}" if "pages" in fields else None,
-        fields["year"] + suffix,
-    ]
-    return f"{authors}. {', '.join(filter(None, where))}."
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 from markdown import Markdown
 from mkdocs.exceptions import PluginError
 
-from mkdocstrings_handlers.annotated import references
+from mkdocstrings_handlers.annotated import references, works
 
 EXTENSION = "mkdocstrings_handlers.annotated.references"
 BIB = """@article{ba2016layer,
@@ -141,7 +141,7 @@ def test_a_mistake_in_the_bibliography_is_named_with_its_place(
 ) -> None:
     (tmp_path / "x.bib").write_text(bib)
     with pytest.raises(PluginError, match=re.escape(f"{tmp_path / 'x.bib'}{said}")):
-        references.read_works(tmp_path / "x.bib")
+        works.read_works(tmp_path / "x.bib")
 
 
 def test_a_definition_that_begins_with_a_formula_stops_the_build(tmp_path: Path) -> None:
