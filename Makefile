@@ -9,6 +9,7 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 NODE_MODULES := node_modules/installed
 VENDOR := docs/assets/vendor/.made
+PICTURES := docs/assets/pictures/.made
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export NO_MKDOCS_2_WARNING := 1
 
@@ -18,8 +19,8 @@ NOTEBOOKS := $(TUTORIALS:.py=.ipynb)
 DEMOS := build/demos/made
 RUNS := $(shell find docs/runs -type f 2>/dev/null)
 # Everything a page can depend on, except what the build itself puts there.
-INPUTS := mkdocs.yml $(shell find docs labml_ws mkdocstrings_handlers -type f \
-	-not -path '*/__pycache__/*' -not -path 'docs/assets/vendor/*' -not -name '*.ipynb' -not -name '.*' 2>/dev/null | sort)
+INPUTS := mkdocs.yml $(shell find docs labml_ws mkdocstrings_handlers overrides -type f \
+	-not -path '*/__pycache__/*' -not -path 'docs/assets/vendor/*' -not -path 'docs/assets/pictures/*' -not -name '*.ipynb' -not -name '.*' 2>/dev/null | sort)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -31,7 +32,7 @@ help: ## say what there is to make
 site: build/site.made ## build the annotated site into site/ (open site/index.html, no server needed)
 	@echo "site/index.html is ready: open it in a browser."
 
-serve: $(INSTALLED) $(VENDOR) $(DEMOS) $(NOTEBOOKS) ## serve the site while writing; rebuilds when a page or a module changes
+serve: $(INSTALLED) $(VENDOR) $(PICTURES) $(DEMOS) $(NOTEBOOKS) ## serve the site while writing; rebuilds when a page or a module changes
 	$(PY) -m mkdocs serve --watch labml_ws --watch mkdocstrings_handlers
 
 test: lint build/site.made ## prove it: style, types, unit tests, strict build, every page in a real Chromium
@@ -64,7 +65,7 @@ shots: build/site.made ## screenshot every page at three widths, light and dark,
 	@chromium="$$($(PY) tools/chromium.py)" && CHROMIUM="$$chromium" $(PY) tools/shots.py
 
 clean: ## remove the site and all that was built for it
-	rm -rf site build dist docs/assets/vendor docs/tutorials/*.ipynb .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf site build dist docs/assets/vendor docs/assets/pictures docs/tutorials/*.ipynb .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 distclean: clean ## remove .venv and node_modules too
 	rm -rf $(VENV) node_modules
@@ -93,6 +94,11 @@ $(VENDOR): mkdocstrings_handlers/annotated/assets.py $(NODE_MODULES)
 	@$(PY) -m mkdocstrings_handlers.annotated.assets $(@D)
 	@touch $@
 
+# The icon and the card that stand for the site elsewhere.
+$(PICTURES): tools/pictures.py $(wildcard overrides/.icons/labml/*.svg) docs/runs/quarter-width/model.safetensors $(INSTALLED)
+	@$(PY) -m tools.pictures $(@D)
+	@touch $@
+
 $(NOTEBOOKS): %.ipynb: %.py $(LIBRARY) $(RUNS) tools/notebook.py $(wildcard docs/tutorials/matplotlibrc) $(INSTALLED)
 	@$(PY) tools/notebook.py $<
 
@@ -101,8 +107,9 @@ $(DEMOS): $(LIBRARY) tools/demo.py tools/notebook.py mkdocstrings_handlers/annot
 	@$(PY) -m tools.demo $(@D) $(LIBRARY)
 	@touch $@
 
-build/site.made: $(INPUTS) build/inputs $(DEMOS) $(NOTEBOOKS) $(VENDOR) $(INSTALLED)
+build/site.made: $(INPUTS) build/inputs $(DEMOS) $(NOTEBOOKS) $(VENDOR) $(PICTURES) tools/markdown.py $(INSTALLED)
 	$(PY) -m mkdocs build --strict --quiet
+	@$(PY) -m tools.markdown site
 	@touch $@
 
 # The list of inputs, renewed only when it differs: a deleted page or another REPO_URL is a change too.
