@@ -107,9 +107,10 @@ $(DEMOS): $(LIBRARY) tools/demo.py tools/notebook.py mkdocstrings_handlers/annot
 	@$(PY) -m tools.demo $(@D) $(LIBRARY)
 	@touch $@
 
-build/site.made: $(INPUTS) build/inputs $(DEMOS) $(NOTEBOOKS) $(VENDOR) $(PICTURES) tools/markdown.py $(INSTALLED)
+build/site.made: $(INPUTS) build/inputs $(DEMOS) $(NOTEBOOKS) $(VENDOR) $(PICTURES) tools/markdown.py tools/search.py $(INSTALLED)
 	$(PY) -m mkdocs build --strict --quiet
 	@$(PY) -m tools.markdown site
+	@$(PY) -m tools.search site
 	@touch $@
 
 # The list of inputs, renewed only when it differs: a deleted page or another REPO_URL is a change too.
