@@ -9,6 +9,7 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 NODE_MODULES := node_modules/installed
 VENDOR := docs/assets/vendor/.made
+PICTURES := docs/assets/pictures/.made
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export NO_MKDOCS_2_WARNING := 1
 
@@ -19,11 +20,11 @@ DEMOS := build/demos/made
 PLAYGROUND := build/playground/made
 TAKE := build/take.made
 # What a page shows or offers and the builder doesn't make.
-MADE := $(VENDOR) $(DEMOS) $(PLAYGROUND) $(NOTEBOOKS) $(TAKE)
+MADE := $(VENDOR) $(PICTURES) $(DEMOS) $(PLAYGROUND) $(NOTEBOOKS) $(TAKE)
 RUNS := $(shell find docs/runs -type f 2>/dev/null)
 # Everything a page can depend on, except what the build itself puts there.
-INPUTS := mkdocs.yml $(shell find docs labml_ws mkdocstrings_handlers -type f \
-	-not -path '*/__pycache__/*' -not -path 'docs/assets/vendor/*' -not -path 'docs/download/*' -not -name '*.ipynb' -not -name '.*' 2>/dev/null | sort)
+INPUTS := mkdocs.yml $(shell find docs labml_ws mkdocstrings_handlers overrides -type f \
+	-not -path '*/__pycache__/*' -not -path 'docs/assets/vendor/*' -not -path 'docs/assets/pictures/*' -not -path 'docs/download/*' -not -name '*.ipynb' -not -name '.*' 2>/dev/null | sort)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -68,7 +69,7 @@ shots: build/site.made ## screenshot every page at three widths, light and dark,
 	@chromium="$$($(PY) tools/chromium.py)" && CHROMIUM="$$chromium" $(PY) tools/shots.py
 
 clean: ## remove the site and all that was built for it
-	rm -rf site build dist docs/assets/vendor docs/download docs/tutorials/*.ipynb .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf site build dist docs/assets/vendor docs/assets/pictures docs/download docs/tutorials/*.ipynb .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 distclean: clean ## remove .venv and node_modules too
 	rm -rf $(VENV) node_modules
@@ -97,6 +98,11 @@ $(VENDOR): mkdocstrings_handlers/annotated/assets.py $(NODE_MODULES)
 	@$(PY) -m mkdocstrings_handlers.annotated.assets $(@D)
 	@touch $@
 
+# The icon and the card that stand for the site elsewhere.
+$(PICTURES): tools/pictures.py $(wildcard overrides/.icons/labml/*.svg) docs/runs/quarter-width/model.safetensors $(INSTALLED)
+	@$(PY) -m tools.pictures $(@D)
+	@touch $@
+
 $(NOTEBOOKS): %.ipynb: %.py $(LIBRARY) $(RUNS) tools/notebook.py $(wildcard docs/tutorials/matplotlibrc) $(INSTALLED)
 	@$(PY) tools/notebook.py $<
 
@@ -116,8 +122,10 @@ $(TAKE): $(LIBRARY) $(wildcard mkdocstrings_handlers/annotated/*.py tools/*.py) 
 	@$(PY) -m tools.take docs/download
 	@touch $@
 
-build/site.made: $(INPUTS) build/inputs $(MADE) $(INSTALLED)
+build/site.made: $(INPUTS) build/inputs $(MADE) tools/markdown.py tools/search.py $(INSTALLED)
 	$(PY) -m mkdocs build --strict --quiet
+	@$(PY) -m tools.markdown site
+	@$(PY) -m tools.search site
 	@touch $@
 
 # The list of inputs, renewed only when it differs: a deleted page or another REPO_URL is a change too.

@@ -5,7 +5,7 @@ A normalization over the channels of one image (LayerNorm, GroupNorm) does not m
 spot. It fixes the mean and variance of a *group* of channels, and lets one channel of the group drift far below the
 others. Behind a ReLU that channel is then off for every image, and no gradient comes back through the ReLU to revive
 it. Such points of the training trajectory, where units are consistently deactivated, are **elimination singularities**
-([arXiv:1911.09738](https://arxiv.org/abs/1911.09738), which credits the term to Wei et al., 2008). BatchNorm keeps away
+([@qiao2019rethinking], who credit the term to [@wei2008dynamics]). BatchNorm keeps away
 from them by design: it gives *each* channel zero mean and unit variance, so that before its learned scale and shift
 about half of the values are above zero.
 
@@ -50,7 +50,7 @@ class EstimatedBatchNorm(nn.Module):
     and buffers have the names of [torch.nn.BatchNorm2d][], and `state_dict`s travel between the two. Raises
     `ValueError` for fewer than 1 channel, a `momentum` outside 0 to 1, or an input with another number of channels.
 
-    Source: [arXiv:1911.09738](https://arxiv.org/abs/1911.09738), the algorithm for micro-batch BCN; order of updates
+    Source: [@qiao2019rethinking], the algorithm for micro-batch BCN; order of updates
     from the authors' code.
     """
 
@@ -148,7 +148,7 @@ class ChannelNorm(nn.Module):
     Input `[B, C, *]`, output of the same shape and dtype. Raises `ValueError` when the groups do not divide the
     channels, or for an input with another number of channels.
 
-    Source: [arXiv:1911.09738](https://arxiv.org/abs/1911.09738), the definition of BCN.
+    Source: [@qiao2019rethinking], the definition of BCN.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class BatchChannelNorm(nn.Module):
     Input `[B, C, *]`, output of the same shape and dtype. Each half has its own scale and shift: $2C$ parameters in the
     first, $2G$ in the second. Raises `ValueError` where the two halves do.
 
-    Source: [arXiv:1911.09738](https://arxiv.org/abs/1911.09738), the definition of BCN. The authors use $G = 32$.
+    Source: [@qiao2019rethinking], the definition of BCN. The authors use $G = 32$.
     """
 
     def __init__(

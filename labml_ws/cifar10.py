@@ -1,7 +1,7 @@
 r"""
 # CIFAR-10 as tensors
 
-60,000 images of 32x32 pixels are 184 MB as bytes. So they are decoded **once** and kept as `uint8` tensors, and
+60,000 images of 32x32 pixels ([@krizhevsky2009learning]) are 184 MB as bytes. So they are decoded **once** and kept as `uint8` tensors, and
 everything after that (cropping, flipping, scaling) is a few tensor operations on a whole batch, on whatever device the
 model is on. There are no worker processes to start, and no image is decoded twice.
 

@@ -54,7 +54,7 @@ class Conv2d(nn.Conv2d):
     Input `[B, C_in, H, W]` or `[C_in, H, W]`, output `[B, C_out, H', W']` or `[C_out, H', W']`. Raises `ValueError` for
     a fan-in of 1 and for a negative `eps`.
 
-    Source: [arXiv:1903.10520](https://arxiv.org/abs/1903.10520), the equation of the convolution with $\hat W$.
+    Source: [@qiao2019micro], the equation of the convolution with $\hat W$.
     """
 
     # **Over which elements?** Those of one filter: $\frac{C_{in}}{groups} k_h k_w$ weights for each output channel.

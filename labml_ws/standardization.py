@@ -3,7 +3,7 @@ r"""
 
 BatchNorm normalizes with the mean and variance of a batch. Where a network fills the GPU with a single image, as in
 detection or segmentation, they are those of that one image. Weight Standardization,
-[WS](https://arxiv.org/abs/1903.10520), moves the work to something that does not depend on the batch at all: the
+[WS][@qiao2019micro], moves the work to something that does not depend on the batch at all: the
 **weights**. Before each convolution, every filter is shifted to mean zero and scaled to variance one.
 
 The optimizer goes on training the raw weight $W$; only the convolution sees $\hat W$. There is nothing new to learn
@@ -46,8 +46,7 @@ def weight_standardization(weight: Tensor, eps: float = 1e-5) -> Tensor:
     * returns $\hat W$, of the same shape and dtype
 
     Raises `ValueError` for a fan-in of 1, for fewer than two dimensions, for a dtype that is not floating point, and
-    for a negative `eps`. Source: [arXiv:1903.10520](https://arxiv.org/abs/1903.10520), the equations that define
-    $\hat W$, $\mu$ and $\sigma$.
+    for a negative `eps`. Source: [@qiao2019micro], the equations that define $\hat W$, $\mu$ and $\sigma$.
     """
     check_weight(weight, eps)
     # One row per filter: $\code{flat}{W} \in \mathbb{R}^{O \times I}$, where $O$ is $C_{out}$. Half precision keeps two
@@ -61,9 +60,9 @@ def weight_standardization(weight: Tensor, eps: float = 1e-5) -> Tensor:
     # \code{var}{\sigma_i^2} &= \frac{1}{I} \sum_{j=1}^{I} \left(\code{flat}{W_{i,j}} - \code{mean}{\mu_i}\right)^2
     # \end{align}
     #
-    # **Which variance?** The paper divides by $I$, which is `correction=0`. The authors' PyTorch code, labml's and
-    # mmcv's divide by $I - 1$: their $\sigma$ is 6.1 % larger at $I = 9$, 1.9 % at $I = 27$, 0.09 % at $I = 576$, and
-    # `nan` at $I = 1$. A normalization that computes its statistics afresh takes such a factor out again. BatchNorm in
+    # **Which variance?** The paper divides by $I$, which is `correction=0`.
+    # [The authors' PyTorch code][@qiao2019code], [labml's][@labml] and mmcv's divide by $I - 1$: their $\sigma$ is
+    # 6.1 % larger at $I = 9$, 1.9 % at $I = 27$, 0.09 % at $I = 576$, and `nan` at $I = 1$. A normalization that computes its statistics afresh takes such a factor out again. BatchNorm in
     # evaluation does not: it has stored them, so weights trained under one convention give other outputs under the
     # other.
     #

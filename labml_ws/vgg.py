@@ -1,7 +1,7 @@
 r"""
 # A VGG for 32x32 images
 
-The thirteen convolutions of VGG-16 ([Simonyan and Zisserman, 2014](https://arxiv.org/abs/1409.1556)) and one linear
+The thirteen convolutions of VGG-16 ([@simonyan2014very]) and one linear
 layer: no skip connections and no tricks. That makes it a good place to watch normalization: with nothing else to keep
 the signal in range, what a normalization does, or fails to do, shows.
 

@@ -1,9 +1,12 @@
 """The search finds what it should, with a server and without one."""
 
+import json
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
+
+from tools.search import documents
 
 PATIENCE = 60_000  # milliseconds
 
@@ -11,7 +14,9 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.mark.parametrize("origin", ["http", "file"])
-def test_the_search_finds_a_function_by_its_name(browser: Browser, site: Path, address: str, origin: str) -> None:
+def test_the_search_finds_a_function_by_its_name(
+    browser: Browser, site: Path, address: str, origin: str
+) -> None:
     base = address if origin == "http" else site.as_uri()
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     context.set_default_timeout(PATIENCE)
@@ -20,9 +25,109 @@ def test_the_search_finds_a_function_by_its_name(browser: Browser, site: Path, a
     tab.locator("body").press("/")
     tab.keyboard.type("weight_standardization", delay=10)
     # The list is drawn anew after each letter, so it is asked for what it must hold, never walked through.
-    result = tab.locator('.md-search-result__item a[href*="annotated/standardization.html"]').first
+    result = tab.locator(
+        '.md-search-result__item a[href*="annotated/standardization.html"]'
+    ).first
     expect(result).to_be_visible(timeout=PATIENCE)
     result.click()
     tab.wait_for_url("**/annotated/standardization.html*")
     assert "weight_standardization" in (tab.locator("article").text_content() or "")
     context.close()
+
+
+WANTED = {
+    "weight_standardization": (
+        "annotated/standardization.html",
+        "labml_ws.standardization.weight_standardization",
+    ),
+    "Conv2d": ("annotated/layers.html", "labml_ws.layers.Conv2d"),
+    "BatchChannelNorm": (
+        "annotated/batch_channel_norm.html",
+        "labml_ws.batch_channel_norm.BatchChannelNorm",
+    ),
+    "running_var": (
+        "annotated/batch_channel_norm.html",
+        "labml_ws.batch_channel_norm.EstimatedBatchNorm",
+    ),
+    "estimate": (
+        "annotated/batch_channel_norm.html",
+        "labml_ws.batch_channel_norm.EstimatedBatchNorm",
+    ),
+    "layer_norm": ("annotated/standardization.html", "labml_ws.standardization.standardize"),
+    "lipschitz": ("glossary.html", "lipschitz-constant"),
+    "fan-in": ("glossary.html", "fan-in"),
+}
+# Several sections use these; one of them must be there.
+SOMEWHERE = {
+    "w_hat": ("annotated/standardization.html", "what-flows-back"),
+    "μ": ("annotated/standardization.html", "labml_ws.standardization.weight_standardization"),
+    "sigma": ("annotated/standardization.html", "what-flows-back"),
+    "qiao": ("bibliography.html", "qiao2019micro"),
+}
+RESULTS = """
+items => items.map(item => [...item.querySelectorAll('a')].map(a => {
+  const url = new URL(a.href);
+  return [url.pathname, decodeURIComponent(url.hash.slice(1))];
+}))
+"""
+
+
+@pytest.mark.parametrize("origin", ["http", "file"])
+def test_a_name_or_a_symbol_leads_to_its_section(
+    browser: Browser, site: Path, address: str, origin: str
+) -> None:
+    base = address if origin == "http" else site.as_uri()
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(PATIENCE)
+    tab = context.new_page()
+    tab.goto(f"{base}/index.html")
+    tab.locator("body").press("/")
+    items = tab.locator(".md-search-result__item")
+    for query, (page, anchor) in {**WANTED, **SOMEWHERE}.items():
+        tab.locator(".md-search__input").press("Control+A")
+        tab.keyboard.type(query, delay=10)  # the search listens to keys
+        wanted = tab.locator(f'.md-search-result__item a[href*="{page}"][href*="#{anchor}"]')
+        expect(wanted.first).to_be_attached(timeout=PATIENCE)
+        if query in WANTED:
+            # The page itself comes before its sections, and the section before all others.
+            first, section, *_ = items.evaluate_all(RESULTS)[0]
+            assert first[0].endswith(page), query
+            assert (section[0].endswith(page), section[1]) == (True, anchor), query
+    context.close()
+
+
+HTML = """<article><h1>Outside</h1><div class="annotated annotated-module">
+<section class="sec sec-module"><div class="prose"><h1 id="m">A &amp; B<a class="headerlink" href="#m">#</a></h1><p>Intro
+text.</p></div><div class="code"><nav>left out</nav><pre><code>import x</code></pre></div></section>
+<section class="sec sec-function"><div class="prose"><h2 id="m.f">Halving</h2><p>See
+<var><span class="katex"><math><mi>μ</mi><annotation>\\mu</annotation></math><span class="katex-html">μ</span></span></var>.</p></div>
+<div class="code"><pre><code>def f(): a &lt; b</code></pre></div></section>
+<section class="sec sec-comment" id="step"><div class="prose"><p>A step.</p></div><div class="code"><pre>y</pre></div></section>
+<section class="sec sec-class" id="m.C"><div class="prose"><p>No heading.</p></div></section>
+</div><p>After.</p></article>"""
+
+
+def test_a_section_of_the_index_is_its_prose_and_its_code() -> None:
+    page, module, function, class_ = documents(HTML, "m.html", "M")
+    assert page == {"location": "m.html", "title": "M", "text": ""}
+    assert (module["location"], module["title"]) == ("m.html#m", "A &amp; B")
+    assert (
+        " ".join(module["text"].split()) == "<p>Intro text.</p><pre><code>import x</code></pre>"
+    )
+    assert (function["location"], function["title"]) == ("m.html#m.f", "Halving (f)")
+    assert "def f(): a &lt; b" in function["text"]
+    assert "A step." in function["text"]
+    assert function["text"].endswith("<p>μ mu</p>")
+    assert (class_["location"], class_["title"]) == ("m.html#m.C", "C")
+    assert class_["text"].strip() == "<p>No heading.</p>"
+
+
+def test_every_entry_of_the_index_leads_somewhere(site: Path) -> None:
+    index = json.loads((site / "search" / "search_index.json").read_text())
+    script = (site / "search" / "search_index.js").read_text()
+    assert json.loads(script.removeprefix("var __index = ")) == index
+    locations = [doc["location"] for doc in index["docs"]]
+    assert len(locations) == len(set(locations))
+    for location in locations:
+        page, _, anchor = location.partition("#")
+        assert not anchor or f'id="{anchor}"' in (site / page).read_text(), location

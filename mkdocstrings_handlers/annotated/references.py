@@ -1,0 +1,232 @@
+r"""
+# Citations and definitions
+
+`[@wei2008dynamics]` cites a work of the bibliography, in a module's prose as on any page, and becomes a link in the usual form, *Wei et al., 2008*;
+`[that study][@wei2008dynamics]` is the same link with words of its own. The bibliography is one BibTeX file, and `[@*]` on a line of its own lists all of it.
+
+A term of the glossary needs no mark. Where a page first uses it, it becomes a link to its entry.
+
+Either link has what it leads to as its `title`: the whole reference, or the definition's first sentence. That is enough without a script. With one, the
+same words come up for the keyboard and for a finger too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from markdown import Extension, Markdown
+from markdown.inlinepatterns import InlineProcessor
+from markdown.preprocessors import Preprocessor
+from markdown.treeprocessors import Treeprocessor
+from markdown.util import AtomicString
+from mkdocs.exceptions import PluginError
+
+from .math import MathExtension, Origin, _page
+from .names import nearest
+from .works import Work, read_works
+
+CITATION = r"\[(?:([^\[\]\n]+)\]\[)?@([A-Za-z][\w:.-]*)\]"
+EVERYTHING = "[@*]"
+ENTRY = re.compile(
+    r"^## (?P<forms>.+?) *\{ *#(?P<anchor>[\w-]+) *\}\n+(?P<text>.+?)(?:\n\n|\n*\Z)",
+    re.M | re.S,
+)
+MARKS = re.compile(r"\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])|[*`]")
+# Text in these is a name, a formula or a link already.
+CLOSED = frozenset(
+    ("a", "autoref", "code", "pre", "var", "button", "summary", *(f"h{n}" for n in range(1, 7)))
+)
+
+
+@dataclass(frozen=True)
+class Term:
+    """
+    ## A term of the glossary
+
+    The glossary is a page like any other. An entry's heading lists the forms of its term, separated by commas, and ends in its anchor; the first sentence
+    below is what is shown where the term is used. Plurals are understood.
+    """
+
+    anchor: str
+    forms: tuple[str, ...]
+    definition: str
+
+
+@cache
+def read_terms(path: Path, changed: int = 0) -> list[Term]:
+    text = path.read_text(encoding="utf-8")
+    found = []
+    for entry in ENTRY.finditer(text):
+        words = " ".join(MARKS.sub(r"\1", entry["text"]).split())
+        first = re.split(r"(?<=[.!?])\s+(?=[A-ZÀ-ÞΑ-Ω\[])", words)[0]
+        if "$" in first or "[@" in first:
+            line = text[: entry.start("text")].count("\n") + 1
+            raise PluginError(
+                f"{path}:{line}: a definition's first sentence is shown as plain text. Move its formula or citation to a later one."
+            )
+        forms = tuple(form.strip() for form in entry["forms"].split(","))
+        found.append(Term(entry["anchor"], forms, first))
+    return found
+
+
+def pattern(forms: Sequence[str]) -> str:
+    """The longest form comes first, so that *running mean* is not found as *mean*."""
+    spelled = []
+    for form in sorted(forms, key=len, reverse=True):
+        # A line may break within a term.
+        words = r"\s+".join(map(re.escape, form.split()))
+        spelled.append(f"{words[:-1]}(?:y|ies)" if words.endswith("y") else f"{words}(?:e?s)?")
+    return "|".join(spelled)
+
+
+# ## The Markdown side
+
+
+class ReferencesExtension(Extension):
+    """
+    There is one instance for a page and one for the modules on it, as the builder makes them anew for each page. What `met` holds is therefore what
+    the page has said so far.
+    """
+
+    def __init__(self, **config: Any) -> None:
+        self.config = {
+            "works": ["docs/references.bib", "the bibliography's entries"],
+            "bibliography": ["docs/bibliography.md", "the page that lists them"],
+            "glossary": ["docs/glossary.md", "the page that defines terms"],
+        }
+        super().__init__(**config)
+        self.met: set[str] = set()
+
+    def extendMarkdown(self, md: Markdown) -> None:
+        self.md = md
+        # Before the fences are taken out of a page; before autorefs looks for a name in the second pair of brackets; after the text has become a tree.
+        md.preprocessors.register(Listing(md, self), "annotated-works", 27)
+        md.inlinePatterns.register(Citation(CITATION, md, self), "annotated-citations", 172)
+        md.treeprocessors.register(Definitions(md, self), "annotated-terms", 8)
+
+    @cached_property
+    def page(self) -> Origin:
+        return _page(self.md)
+
+    @property
+    def works(self) -> dict[str, Work]:
+        path = Path(self.getConfig("works"))
+        return read_works(path, path.stat().st_mtime_ns) if path.is_file() else {}
+
+    @property
+    def terms(self) -> list[Term]:
+        path = Path(self.getConfig("glossary"))
+        return read_terms(path, path.stat().st_mtime_ns) if path.is_file() else []
+
+    def link(self, page: str, anchor: str, kind: str, title: str) -> Element:
+        """A link as an author would write it in this page, to a Markdown file; the builder makes an address of it. A title is given once per page."""
+        href = os.path.relpath(self.getConfig(page), Path(self.page.path).parent)
+        element = Element("a", {"class": kind, "href": f"{Path(href).as_posix()}#{anchor}"})
+        if anchor not in self.met:
+            element.set("title", title)
+        self.met.add(anchor)
+        return element
+
+    def place(self, text: str) -> str:
+        math = (e for e in self.md.registeredExtensions if isinstance(e, MathExtension))
+        origin = next((e.origin for e in math if e.origin), self.page)
+        row = origin.text[: max(origin.text.find(text), 0)].count("\n")
+        return f"{origin.path}:{origin.lines[row] if origin.lines else 1}"
+
+
+class Listing(Preprocessor):
+    def __init__(self, md: Markdown, extension: ReferencesExtension) -> None:
+        super().__init__(md)
+        self.extension = extension
+
+    def run(self, lines: list[str]) -> list[str]:
+        if EVERYTHING not in lines:
+            return lines
+        at = lines.index(EVERYTHING)
+        works = "\n".join(work.markdown() for work in self.extension.works.values())
+        return [*lines[:at], *works.split("\n"), *lines[at + 1 :]]
+
+
+class Citation(InlineProcessor):
+    def __init__(self, pattern: str, md: Markdown, extension: ReferencesExtension) -> None:
+        super().__init__(pattern, md)
+        self.extension = extension
+
+    def handleMatch(self, m: re.Match[str], data: str) -> tuple[Element, int, int]:
+        works, key = self.extension.works, m[2]
+        if key not in works:
+            near = nearest(key, set(works)).removesuffix(
+                "Use a name that the code beside it uses."
+            )
+            raise PluginError(
+                f"{self.extension.place(f'@{key}]')}: `[@{key}]` cites a work that {self.extension.getConfig('works')} does not hold. "
+                + (near or "Add its BibTeX entry there.")
+            )
+        work = works[key]
+        plain = MARKS.sub(r"\1", f"{work.title}. {work.reference}")
+        link = self.extension.link("bibliography", key, "cite", plain)
+        link.text = m[1] if m[1] else AtomicString(work.label)
+        return link, m.start(0), m.end(0)
+
+
+class Definitions(Treeprocessor):
+    def __init__(self, md: Markdown, extension: ReferencesExtension) -> None:
+        super().__init__(md)
+        self.extension = extension
+
+    def run(self, root: Element) -> None:
+        glossary = Path(self.extension.getConfig("glossary"))
+        if Path(self.extension.page.path) == glossary or not self.extension.terms:
+            return
+        self.terms = {term.anchor: term for term in self.extension.terms}
+        self.forms = re.compile(
+            r"(?<![\w-])(?:"
+            + "|".join(
+                f"(?P<t{n}>{pattern(term.forms)})" for n, term in enumerate(self.terms.values())
+            )
+            + r")(?![\w-])",
+            re.IGNORECASE,
+        )
+        self._walk(root)
+
+    def _walk(self, element: Element) -> None:
+        if element.tag in CLOSED or not isinstance(element.tag, str):
+            return
+        # From the first text to the last, as the first use is the one to be linked.
+        texts = [(None, element.text), *((child, child.tail) for child in element)]
+        for child, text in texts:
+            if child is not None:
+                self._walk(child)
+            if text and not isinstance(text, AtomicString):
+                self._link(element, child, text)
+
+    def _link(self, parent: Element, before: Element | None, text: str) -> None:
+        at = 0
+        for m in self.forms.finditer(text):
+            term = list(self.terms.values())[int((m.lastgroup or "t0")[1:])]
+            if term.anchor in self.extension.met:
+                continue
+            link = self.extension.link("glossary", term.anchor, "term", term.definition)
+            link.text = AtomicString(m[0])
+            self._say(parent, before, text[at : m.start()])
+            parent.insert(0 if before is None else list(parent).index(before) + 1, link)
+            before, at = link, m.end()
+        self._say(parent, before, text[at:])
+
+    @staticmethod
+    def _say(parent: Element, before: Element | None, text: str) -> None:
+        if before is None:
+            parent.text = text
+        else:
+            before.tail = text
+
+
+def makeExtension(**config: Any) -> ReferencesExtension:
+    return ReferencesExtension(**config)

@@ -1,0 +1,131 @@
+"""What a page says of itself to a search engine, to a browser's tab, to whoever shares it, and to programs."""
+
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import urljoin
+
+import pytest
+
+from tools import pictures
+
+
+class Head(HTMLParser):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.lang, self.title, self.text = "", "", ""
+        self.meta: dict[str, str] = {}
+        self.links: list[dict[str, str]] = []
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.text = tag
+        if tag == "html":
+            self.lang = given.get("lang", "")
+        elif tag == "meta" and (name := given.get("name") or given.get("property")):
+            self.meta[name] = given["content"]
+        elif tag == "link":
+            self.links.append(given)
+
+    def handle_data(self, data: str) -> None:
+        if self.text == "title" and not self.title:
+            self.title = data
+
+    def linked(self, rel: str) -> list[str]:
+        return [link["href"] for link in self.links if link.get("rel") == rel]
+
+
+@pytest.fixture(scope="module")
+def heads(site: Path, page_names: list[str]) -> dict[str, Head]:
+    return {page: Head(site / page) for page in page_names}
+
+
+def test_every_page_has_a_title_and_a_description_of_its_own(heads: dict[str, Head]) -> None:
+    for what in (
+        {page: head.title for page, head in heads.items()},
+        {page: head.meta.get("description", "") for page, head in heads.items()},
+    ):
+        assert [page for page, said in what.items() if not said] == []
+        assert [said for said, n in Counter(what.values()).items() if n > 1] == []
+    assert {page: len(h.meta["description"]) for page, h in heads.items() if len(h.meta["description"]) > 160} == {}
+    assert {head.lang for head in heads.values()} == {"en"}
+
+
+def test_every_page_is_at_hand_as_markdown(heads: dict[str, Head], site: Path) -> None:
+    for page, head in heads.items():
+        (address,) = [link["href"] for link in head.links if link.get("type") == "text/markdown"]
+        assert urljoin(f"/{page}", address) == f"/{page}.md"
+        assert (site / f"{page}.md").read_text().strip()
+
+
+def test_the_icon_is_ours_and_has_a_bitmap_for_those_who_draw_no_svg(heads: dict[str, Head], site: Path) -> None:
+    for page, head in heads.items():
+        for rel in ("icon", "alternate icon", "apple-touch-icon"):
+            (address,) = head.linked(rel)
+            assert (site / urljoin(f"/{page}", address).lstrip("/")).is_file(), page
+    assert pictures.sign() in (site / "assets" / "pictures" / "icon.svg").read_text()
+    assert pictures.sign() in (site / "index.html").read_text()  # in the header
+
+
+def test_the_card_has_the_size_that_is_expected_of_it(site: Path) -> None:
+    data = (site / "assets" / "pictures" / "card.png").read_bytes()
+    assert struct.unpack(">II", data[16:24]) == (1200, 630)
+    assert len(data) < 300_000
+
+
+def test_pictures_are_the_same_each_time(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        pictures.main(str(tmp_path / name))
+    for path in sorted((tmp_path / "one").iterdir()):
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+
+
+def test_without_an_address_no_page_claims_one(heads: dict[str, Head]) -> None:
+    if os.environ.get("SITE_URL"):
+        pytest.skip("this site has an address")
+    for head in heads.values():
+        assert head.meta["og:title"]
+        assert "og:image" not in head.meta
+        assert "og:url" not in head.meta
+        assert head.linked("canonical") == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("builder", ["mkdocs", "zensical"])
+def test_with_an_address_a_page_has_a_card_and_an_absolute_404(root: Path, site: Path, tmp_path: Path, builder: str) -> None:
+    """Both builders write where the configuration says, so each gets a configuration that writes elsewhere."""
+    config = root / f".address-{builder}-{os.getpid()}.yml"
+    config.write_text(f"site_dir: build/{config.stem}\n" + (root / "mkdocs.yml").read_text())
+    target = root / "build" / config.stem
+    env = {**os.environ, "SITE_URL": "https://example.org/ws/", "NO_MKDOCS_2_WARNING": "1"}
+    strict = ["--strict", "--quiet"] if builder == "mkdocs" else ["--strict", "--clean"]
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", builder, "build", "-f", config.name, *strict],
+            cwd=root,
+            env=env,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        head = Head(target / "annotated" / "layers.html")
+        lost = (target / "404.html").read_text()
+        sitemap = (target / "sitemap.xml").read_text()
+    finally:
+        config.unlink()
+        shutil.rmtree(target, ignore_errors=True)
+    assert head.linked("canonical") == ["https://example.org/ws/annotated/layers.html"]
+    assert head.meta["og:image"] == "https://example.org/ws/assets/pictures/card.png"
+    assert head.meta["og:url"] == "https://example.org/ws/annotated/layers.html"
+    assert "<loc>https://example.org/ws/annotated/layers.html</loc>" in sitemap
+    # It is shown at any depth, so nothing on it may be relative.
+    addresses = re.findall(r'(?:href|src)="([^"]+)"', lost)
+    assert [a for a in addresses if not a.startswith(("/ws/", "https://example.org/ws/", "#", "https://"))] == []
+    assert 'href="/ws/glossary.html"' in lost

@@ -1,0 +1,121 @@
+"""The pages as programs read them: complete, in order, and linked with each other."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mkdocstrings_handlers.annotated.sections import read_module
+from tools.markdown import Page, Renderings, untied
+
+
+@pytest.fixture(scope="module")
+def renderings() -> Renderings:
+    return Renderings()
+
+
+def page(renderings: Renderings, path: str) -> Page:
+    return next(page for page in renderings.pages if page.path == path)
+
+
+@pytest.mark.parametrize(
+    ("tex", "plain"),
+    [
+        (r"\code{mean}{\mu_i} + 1", r"\mu_i + 1"),
+        (
+            r"\sqrt{\code{var}{\sigma_{i}^{2}} + \code{eps}{\epsilon}}",
+            r"\sqrt{\sigma_{i}^{2} + \epsilon}",
+        ),
+        (r"\code{x}{\{1\}}", r"\{1\}"),
+        (r"\frac{1}{2}", r"\frac{1}{2}"),
+    ],
+)
+def test_a_symbol_loses_its_tie_and_nothing_else(tex: str, plain: str) -> None:
+    assert untied(tex) == plain
+
+
+def test_every_line_of_code_and_prose_is_there_in_order(
+    renderings: Renderings, root: Path
+) -> None:
+    text = renderings.markdown(page(renderings, "annotated/batch_channel_norm.md"))
+    at = 0
+    for section in read_module((root / "labml_ws" / "batch_channel_norm.py").read_text()):
+        for line in [*section.prose.split("\n"), *section.code.split("\n")]:
+            if line.strip() and not re.search(r"[\[\\]", line):  # neither a link nor a formula
+                at = text.index(line, at)
+    assert at > 1000
+
+
+def test_what_a_demo_prints_and_a_figure_shows_is_there(
+    renderings: Renderings, site: Path
+) -> None:
+    demo = renderings.markdown(page(renderings, "annotated/standardization.md"))
+    assert re.search(r"```text\nfirst filter, before: mean", demo)
+    assert "*Figure: Three panels of a channel mean" in renderings.markdown(
+        page(renderings, "tutorials/small_batches.md")
+    )
+
+
+def test_references_become_links_to_the_other_renderings(renderings: Renderings) -> None:
+    text = renderings._linked(
+        "[one][labml_ws.layers] [`two`][labml_ws.standardization.standardize] [torch.nn.Conv2d][] "
+        "[@ba2016layer] [here](vgg.md#x) [out](https://example.org/a.md)",
+        page(renderings, "annotated/vgg.md"),
+    )
+    assert re.findall(r"\[(.*?)\]\((.*?)\)", text) == [
+        ("one", "layers.html.md"),
+        ("`two`", "standardization.html.md"),
+        (
+            "torch.nn.Conv2d",
+            "https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html",
+        ),
+        ("Ba et al., 2016", "../bibliography.html.md"),
+        ("here", "vgg.html.md#x"),
+        ("out", "https://example.org/a.md"),
+    ]
+
+
+def test_no_reference_is_left_unresolved(renderings: Renderings) -> None:
+    for each in renderings.pages:
+        text = re.sub(r"```.*?```|`[^`\n]*`", "", renderings.markdown(each), flags=re.DOTALL)
+        assert (
+            re.findall(
+                r"\]\[[\w.]*\]|\[@[\w*]|\\code\{|^:::|^\{ ?[.#]", text, flags=re.MULTILINE
+            )
+            == []
+        ), each.path
+
+
+def test_code_that_looks_like_a_reference_stays(renderings: Renderings) -> None:
+    assert "`[@wei2008dynamics]` cites" in renderings.markdown(
+        page(renderings, "how/references.md")
+    )
+
+
+def test_addresses_are_absolute_only_where_the_site_has_one() -> None:
+    here, there = Renderings().llms(), Renderings(site_url="https://example.org/ws/").llms()
+    assert "(annotated/layers.html.md)" in here
+    assert "https://" not in here
+    assert "(https://example.org/ws/annotated/layers.html.md)" in there
+
+
+def test_what_programs_read_lists_every_page_once_and_reachable(site: Path) -> None:
+    text = (site / "llms.txt").read_text()
+    assert text.startswith("# labml_ws\n\n> ")
+    listed = re.findall(r"^- \[[^\]]+\]\(([^)]+)\): \S", text, flags=re.MULTILINE)
+    pages = {
+        p.relative_to(site).as_posix() + ".md"
+        for p in site.rglob("*.html")
+        if p.name != "404.html"
+    }
+    assert len(listed) == len(set(listed))
+    assert set(listed) == pages
+    headings = re.findall(r"^## (.*)", text, flags=re.MULTILINE)
+    assert headings[-1] == "Optional"
+    assert len(headings) == len(set(headings))
+    for name in listed:
+        for target in re.findall(r"\]\(([^)#\s]+\.md)", (site / name).read_text()):
+            assert "://" in target or (site / name).parent.joinpath(target).is_file(), (
+                name,
+                target,
+            )
