@@ -29,6 +29,7 @@ from mkdocs.exceptions import PluginError
 from mkdocstrings import BaseHandler, CollectionError
 
 from . import demos
+from .diff import Difference, find, shown
 from .figures import inline_png, inline_svg
 from .highlight import highlight
 from .links import LinksExtension, code_links
@@ -44,10 +45,14 @@ HEADING = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t]*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Options:
-    """`heading_level` is where a module's own `# Title` goes: 1, unless the page already has a title."""
+    """
+    `heading_level` is where a module's own `# Title` goes: 1, unless the page already has a title. With `diff_from` the page shows [what
+    changed](diff.md) from the object of that name to the one that it asks for.
+    """
 
     heading_level: int = 1
     outline: bool = True
+    diff_from: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,10 +99,12 @@ class AnnotatedHandler(BaseHandler):
 
     # ## Collect
 
-    def collect(self, identifier: str, options: Options) -> Document:
+    def collect(self, identifier: str, options: Options) -> Document | Difference:
         """
         The module is found on disk and read, not imported. A page doesn't need PyTorch to start, and a module with a mistake in it can still be shown.
         """
+        if options.diff_from:
+            return Difference(*(find(n, self.places) for n in (options.diff_from, identifier)))
         if identifier.endswith(".ipynb"):
             return self._notebook(identifier)
         path = self.places.file(identifier)
@@ -152,7 +159,12 @@ class AnnotatedHandler(BaseHandler):
 
     # ## Render
 
-    def render(self, data: Document, options: Options, *, locale: str | None = None) -> str:
+    def render(
+        self, data: Document | Difference, options: Options, *, locale: str | None = None
+    ) -> str:
+        if isinstance(data, Difference):
+            template = self.env.get_template("diff.html.jinja")
+            return template.render(shown(data, self.places, self.page or Page("")))
         data = replace(data, highlighted=self._highlighted(data))
         rows = [self._row(section, data, options) for section in data.sections]
         outline = [row for row in rows if row["listed"]] if options.outline else []
