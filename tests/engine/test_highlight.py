@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pygments import highlight as pygments_highlight
 from pygments.formatters.html import HtmlFormatter
@@ -37,6 +37,7 @@ def test_a_wrap_goes_around_tokens_and_cuts_one_only_where_it_must() -> None:
     ]
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_whatever_is_wrapped_the_text_stays_as_it_was(data: st.DataObject) -> None:
     source = data.draw(st.sampled_from(FILES)).read_text(encoding="utf-8")[:3000]
