@@ -3,7 +3,7 @@ r"""
 
 Each layer here is the torch layer of the same name with one change: it computes with $\hat W$ instead of $W$.
 Arguments, attributes and `state_dict` keys are torch's, so a checkpoint of the plain layer loads into the standardized
-one, and back.
+one, and back. [Line by line](../variants.md), this is what changes in the code.
 
 ```python
 from torch import nn

@@ -17,23 +17,27 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+from markdown import Markdown
 from markupsafe import Markup
 from mkdocs.exceptions import PluginError
 from mkdocstrings import BaseHandler, CollectionError
-from pygments import highlight
-from pygments.formatters.html import HtmlFormatter
-from pygments.lexers.python import PythonLexer
 
 from . import demos
+from .diff import Difference, find, shown
 from .figures import inline_png, inline_svg
+from .highlight import highlight
+from .links import LinksExtension, code_links
 from .math import MathExtension, Origin
 from .names import Names
-from .notebooks import NotebookError, read_notebook
+from .notebooks import NotebookError, joined, python, read_notebook
+from .places import Page, Places, anchor_of, current_page
+from .resolve import Meanings
 from .sections import Output, Section, read_module
 from .take import Take, page_url
 
@@ -44,23 +48,31 @@ HEADING = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t]*$", re.MULTILINE)
 class Options:
     """
     `heading_level` is where a module's own `# Title` goes: 1, unless the page already has a title. `bundle` names a file in the folder of
-    downloads that holds this module and others.
+    downloads that holds this module and others. With `diff_from` the page shows [what changed](diff.md) from the object of that name to the one
+    that it asks for.
     """
 
     heading_level: int = 1
     outline: bool = True
     bundle: str = ""
+    diff_from: str = ""
 
 
 @dataclass(frozen=True)
 class Document:
-    """What was collected: the sections of a file, and its code, highlighted once so that brackets and strings keep their state from line to line."""
+    """
+    What was collected: a file's sections and what its names stand for. Its code is highlighted when the page that shows it is known, as links depend on that, and
+    once for all, so that brackets and strings keep their state from line to line. `lines` says where a notebook's cells stand in it, as they have no numbers.
+    """
 
     name: str
     path: str
     sections: list[Section]
-    highlighted: list[str]
+    source: str
+    meanings: Meanings
     names: Names | None = None
+    highlighted: list[str] = field(default_factory=list)
+    lines: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 class AnnotatedHandler(BaseHandler):
@@ -70,11 +82,23 @@ class AnnotatedHandler(BaseHandler):
     fallback_theme: ClassVar[str] = "material"
 
     def __init__(
-        self, root: Path, recorded: str = "", take: Take | None = None, **kwargs: Any
+        self,
+        root: Path,
+        docs: Path,
+        recorded: str = "",
+        take: Take | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.root, self.recorded = root, recorded
         self.take = take or Take(root)
+        self.places = Places(root, docs)
+        self.page: Page | None = None
+
+    # Called when a page has its first block for this handler, and the one place where the page's own converter can be seen.
+    def _update_env(self, md: Markdown, **kwargs: Any) -> None:
+        super()._update_env(md, **kwargs)
+        self.page = current_page(md)
 
     def get_options(self, local_options: Mapping[str, Any]) -> Options:
         known = [field.name for field in fields(Options)]
@@ -86,21 +110,15 @@ class AnnotatedHandler(BaseHandler):
 
     # ## Collect
 
-    def collect(self, identifier: str, options: Options) -> Document:
+    def collect(self, identifier: str, options: Options) -> Document | Difference:
         """
         The module is found on disk and read, not imported. A page doesn't need PyTorch to start, and a module with a mistake in it can still be shown.
         """
+        if options.diff_from:
+            return Difference(*(find(n, self.places) for n in (options.diff_from, identifier)))
         if identifier.endswith(".ipynb"):
             return self._notebook(identifier)
-        stem = self.root / identifier.replace(".", "/")
-        path = next(
-            (
-                p
-                for p in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py")
-                if p.is_file()
-            ),
-            None,
-        )
+        path = self.places.file(identifier)
         if path is None:
             raise CollectionError(
                 f"{identifier}: there is no such module below {self.root}. Name a module as one imports it, or a notebook by its path."
@@ -112,7 +130,8 @@ class AnnotatedHandler(BaseHandler):
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 sections = self._with_demo(read_module(source), source, identifier)
-                return Document(identifier, place, sections, _highlight(source), Names(source))
+                meanings = Meanings(source, identifier, path.stem == "__init__")
+                return Document(identifier, place, sections, source, meanings, Names(source))
         except SyntaxError as error:
             hint = (
                 ' Begin the string with r""" to keep its backslashes.'
@@ -142,13 +161,22 @@ class AnnotatedHandler(BaseHandler):
                 f"{identifier}: there is no such notebook. `make site` makes it from the script of the same name; run that first."
             )
         try:
-            return Document(path.stem, identifier, read_notebook(path), [])
+            sections = read_notebook(path)
+            source, lines = joined(sections)
+            meanings = Meanings(python(source), "")
+            return Document(path.stem, identifier, sections, source, meanings, lines=lines)
         except NotebookError as error:
             raise CollectionError(str(error).replace(str(path), identifier)) from error
 
     # ## Render
 
-    def render(self, data: Document, options: Options, *, locale: str | None = None) -> str:
+    def render(
+        self, data: Document | Difference, options: Options, *, locale: str | None = None
+    ) -> str:
+        if isinstance(data, Difference):
+            template = self.env.get_template("diff.html.jinja")
+            return template.render(shown(data, self.places, self.page or Page("")))
+        data = replace(data, highlighted=self._highlighted(data))
         rows = [self._row(section, data, options) for section in data.sections]
         outline = [row for row in rows if row["listed"]] if options.outline else []
         return self.env.get_template("document.html.jinja").render(
@@ -158,6 +186,27 @@ class AnnotatedHandler(BaseHandler):
             take=self.take.along(data.name, data.path, page_url(self.md), options.bundle),
         )
 
+    def _highlighted(self, document: Document) -> list[str]:
+        lines = {
+            s.anchor: document.lines.get(s.anchor, s.code_lines) for s in document.sections
+        }
+        own = {
+            n: anchor_of(s, document.name) for s in document.sections for n in lines[s.anchor]
+        }
+        folded = {n for s in document.sections for n in s.code_lines[: s.folded]}
+        here = self._here(document)
+        links = code_links(
+            document.meanings.references(),
+            lambda reference: self.places.stretch(reference, here),
+            own,
+            folded,
+        )
+        return highlight(document.source, links)
+
+    def _here(self, document: Document) -> Page:
+        shown = self.places.shown
+        return self.page or Page(shown.get(document.name) or shown.get(document.path) or "")
+
     def _row(self, section: Section, document: Document, options: Options) -> dict[str, Any]:
         """
         A section as the template wants it.
@@ -165,7 +214,7 @@ class AnnotatedHandler(BaseHandler):
         A heading that opens the prose carries the section's anchor, so that there is one name for the thing, in the address bar as in the table of contents.
         A class or function whose docstring has no heading is entered in the table of contents under its own name, and nothing is added to the page.
         """
-        anchor = self._anchor(section, document)
+        anchor = anchor_of(section, document.name)
         heading = HEADING.match(section.prose)
         role = section.kind if section.kind in {"module", "class", "function"} else ""
         text = section.prose
@@ -215,15 +264,6 @@ class AnnotatedHandler(BaseHandler):
         lines = section.code_lines
         return self.take.source(document.path, lines[0], lines[-1]) if lines else ""
 
-    def _anchor(self, section: Section, document: Document) -> str:
-        if section.kind == "module":
-            return document.name
-        return (
-            f"{document.name}.{section.anchor}"
-            if section.kind in {"class", "function"}
-            else section.anchor
-        )
-
     def _prose(
         self, text: str, section: Section, document: Document, options: Options
     ) -> Markup:
@@ -240,22 +280,32 @@ class AnnotatedHandler(BaseHandler):
         )
         if extension:
             extension.origin = origin
+        links = next(
+            (e for e in self.md.registeredExtensions if isinstance(e, LinksExtension)), None
+        )
+        if links:
+            links.href = partial(self._spoken, section, document)
         try:
             return self.do_convert_markdown(text, options.heading_level - 1)
         finally:
             if extension:
                 extension.origin = None
+            if links:
+                links.href = None
+
+    def _spoken(self, section: Section, document: Document, text: str) -> str | None:
+        """Where code in the prose leads: not into the section that says it."""
+        name = document.meanings.spoken(text, section.name, section.kind)
+        url = self.places.href(name, self._here(document)) if name else None
+        return url if url != f"#{anchor_of(section, document.name)}" else None
 
     def _lines(
         self, section: Section, document: Document, start: int, stop: int | None
     ) -> list[tuple[int, Markup]]:
         """Numbered lines of highlighted code. A blank line keeps its place and loses its number: there is nothing there to point at."""
-        if not section.code_lines:
-            return (
-                [(0, Markup(line)) for line in _highlight(section.code)]
-                if section.code and not start and stop is None
-                else []
-            )
+        if cell := document.lines.get(section.anchor):
+            shown = not start and stop is None
+            return [(0, Markup(document.highlighted[n - 1])) for n in cell if shown]
         lines = [(n, document.highlighted[n - 1]) for n in section.code_lines[start:stop]]
         while lines and not lines[0][1].strip():
             lines.pop(0)
@@ -290,19 +340,11 @@ def _terms(prose: Markup, section: Section) -> tuple[Markup, Markup]:
     return Markup(lead), Markup(found + terms)
 
 
-def _highlight(source: str) -> list[str]:
-    lexer = PythonLexer(stripnl=False, ensurenl=False)
-    return (
-        highlight(source.removeprefix("\ufeff"), lexer, HtmlFormatter(nowrap=True))
-        .removesuffix("\n")
-        .split("\n")
-    )
-
-
 def get_handler(
     *, handler_config: MutableMapping[str, Any], tool_config: Any, **kwargs: Any
 ) -> AnnotatedHandler:
     root = Path(tool_config.config_file_path or ".").resolve().parent
+    docs = Path(getattr(tool_config, "docs_dir", "") or root / "docs")
     names = ("downloads", "repo_url", "ref")
     take = Take(root, **{n: str(handler_config[n]) for n in names if handler_config.get(n)})
-    return AnnotatedHandler(root, str(handler_config.get("demos", "")), take, **kwargs)
+    return AnnotatedHandler(root, docs, str(handler_config.get("demos", "")), take, **kwargs)

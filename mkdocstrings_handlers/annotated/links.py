@@ -1,51 +1,72 @@
 """
-# PyTorch's names are links
+# Links
 
-`[torch.nn.Conv2d][]` is written like a reference to one of our own names, and leads to PyTorch's documentation. Its pages are named by a rule, so
-no inventory has to be fetched to build the site.
+Names are links, in the code and in the prose. `[torch.nn.Conv2d][]` is written like a reference to one of our own names, and leads to PyTorch's documentation. And where a docstring or a comment says
+`check_weight` or `F.layer_norm`, nothing needs to be written at all: code in the prose that [stands for something](resolve.md) becomes a link, the first time
+that a section says it. Headings stay as they are, and so does what is a link already.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from html import escape
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement
 
 from markdown import Extension, Markdown
 from markdown.inlinepatterns import InlineProcessor
-from markdown.util import AtomicString
+from markdown.treeprocessors import Treeprocessor
+from markdown.util import HTML_PLACEHOLDER_RE, AtomicString
+from markupsafe import Markup
 
-DOCS = "https://docs.pytorch.org/docs/stable"
+from .highlight import Wrap
+from .resolve import Reference
+from .torch_docs import torch_url
+
 REFERENCE = r"\[(`?)([^\[\]`\n]+)\1\]\[(torch(?:\.\w+)+)?\]"
-# Modules have a page of their own, at another place than the names in them.
-MODULES = {
-    "torch.nn",
-    "torch.nn.functional",
-    "torch.optim",
-    "torch.func",
-    "torch.fx",
-    "torch.autograd",
-    "torch.amp",
-    "torch.utils.data",
-}
+NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?:\(\))?")
+LINE = re.compile(r"#L\d+")
+ALONE = {"a", "autoref", "h1", "h2", "h3", "h4", "h5", "h6", "pre"}
 
 
-def torch_url(name: str) -> str:
-    return (
-        f"{DOCS}/{name.removeprefix('torch.')}.html"
-        if name in MODULES
-        else f"{DOCS}/generated/{name}.html"
-    )
+def code_links(
+    references: Iterable[Reference],
+    stretch: Callable[[Reference], tuple[int, str] | None],
+    own: Mapping[int, str],
+    folded: Container[int],
+) -> Iterator[Wrap]:
+    """
+    ## In the code
+
+    Every name that leads somewhere is a link, except into the section that it stands in; `own` has each line's. They look like code, and a page has a hundred
+    of them, so the Tab key stops once for each place they lead to, and in what is folded away, where it only comes once that is opened.
+    """
+    seen: set[str] = set()
+    for reference in sorted(references, key=lambda r: (r.line, r.start)):
+        stop, url = stretch(reference) or (0, "")
+        here = own.get(reference.line)
+        if not url or here in {url[1:], own.get(int(url[2:]) if LINE.fullmatch(url) else 0)}:
+            continue
+        again = "" if reference.line in folded or url not in seen else ' tabindex="-1"'
+        if reference.line not in folded:
+            seen.add(url)
+        opening = f'<a href="{escape(url)}"{again}>'
+        yield Wrap(reference.line, reference.start, stop, opening, "</a>")
+
+
+# ## In the prose
 
 
 class TorchReference(InlineProcessor):
     def handleMatch(
         self, m: re.Match[str], data: str
     ) -> tuple[Element | None, int | None, int | None]:
-        name = m[3] or m[2]
-        if not name.startswith("torch."):
+        # What has no page is left to the builder, which complains of a reference that leads nowhere.
+        url = torch_url(m[3] or m[2]) if (m[3] or m[2]).startswith("torch.") else None
+        if not url:
             return None, None, None
-        link = Element("a", {"href": torch_url(name)})
+        link = Element("a", {"href": url})
         if m[1]:
             SubElement(link, "code").text = AtomicString(m[2])
         else:
@@ -53,10 +74,54 @@ class TorchReference(InlineProcessor):
         return link, m.start(0), m.end(0)
 
 
+class Spoken(Treeprocessor):
+    """Wraps code that names something. Whoever converts the text says what its names are; in a page that nobody speaks for, nothing happens."""
+
+    def __init__(self, md: Markdown, extension: LinksExtension) -> None:
+        super().__init__(md)
+        self.extension = extension
+
+    def run(self, root: Element) -> None:
+        if self.extension.href:
+            self._wrap(root, self.extension.href, set())
+
+    def _wrap(self, parent: Element, href: Callable[[str], str | None], seen: set[str]) -> None:
+        for n, child in enumerate(list(parent)):
+            if child.tag in ALONE:
+                continue
+            if child.tag != "code":
+                self._wrap(child, href, seen)
+                continue
+            text = self._text(child)
+            url = href(text) if NAME.fullmatch(text) and text not in seen else None
+            seen.add(text)
+            if url:
+                link = Element("a", {"href": url})
+                link.tail, child.tail = child.tail, None
+                link.append(child)
+                parent[n] = link
+
+    # Highlighting may have put the text away, to come back when the page is written.
+    def _text(self, code: Element) -> str:
+        text = code.text or ""
+        if stashed := HTML_PLACEHOLDER_RE.fullmatch(text):
+            text = Markup(self.md.htmlStash.rawHtmlBlocks[int(stashed[1])]).striptags()
+        return text
+
+
 class LinksExtension(Extension):
+    """`href` is set by the handler while it converts the prose of a module: it says where a name in it leads."""
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__(**config)
+        self.href: Callable[[str], str | None] | None = None
+
     def extendMarkdown(self, md: Markdown) -> None:
+        md.registerExtension(self)
         # Before code spans are taken out, as a name may be one.
         md.inlinePatterns.register(TorchReference(REFERENCE, md), "annotated-links", 191)
+        # After MkDocs has turned the links to other pages into addresses; these are addresses already.
+        md.treeprocessors.register(Spoken(md, self), "annotated-spoken", -1)
 
 
 def makeExtension(**config: Any) -> LinksExtension:

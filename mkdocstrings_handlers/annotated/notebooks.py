@@ -8,6 +8,7 @@ the same file: the two can't disagree.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from .sections import Output, Section, _unique, slug
 
 # What a cell shows can come in several forms at once. A drawing beats a bitmap, and either beats a description.
 MIMES = ("image/svg+xml", "image/png", "text/html", "text/plain")
+
+
+MAGIC = re.compile(r"^[ ]*[%!]", re.MULTILINE)
 
 
 class NotebookError(ValueError):
@@ -47,6 +51,27 @@ def read_notebook(path: Path) -> list[Section]:
             _section("\n\n".join(prose), {"outputs": [], "metadata": {}}, "", len(cells), path)
         )
     return _unique(sections)
+
+
+def joined(sections: list[Section]) -> tuple[str, dict[str, range]]:
+    """
+    ## One file again
+
+    The cells' code as one text, as what one cell imports the next one uses, and where in it each cell stands.
+    """
+    lines: list[str] = []
+    cells: dict[str, range] = {}
+    for section in sections:
+        if section.code:
+            code = section.code.split("\n")
+            cells[section.anchor] = range(len(lines) + 1, len(lines) + len(code) + 1)
+            lines += code
+    return "\n".join(lines), cells
+
+
+def python(source: str) -> str:
+    """A line that speaks to Jupyter (`%config …`) isn't Python. As a comment it does no harm, and every other line stays where it is."""
+    return MAGIC.sub("#", source)
 
 
 def _section(prose: str, cell: dict[str, Any], source: str, number: int, path: Path) -> Section:

@@ -35,6 +35,21 @@ def test_both_builders_give_the_same_sections(project: Path, build) -> None:
         )
 
 
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_names_are_links_from_page_to_page(project: Path, build, builder: str) -> None:
+    (project / "other.py").write_text(
+        'from small import twice\n\n\ndef f(x):\n    """Calls `twice`."""\n    return twice(x)\n'
+    )
+    (project / "docs" / "sub").mkdir()
+    (project / "docs" / "sub" / "page.md").write_text("::: other\n    handler: annotated\n")
+    done = build(project, builder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    html = (project / "site" / "sub" / "page.html").read_text(encoding="utf-8")
+    assert '<a href="../index.html#small.twice"><code>twice</code></a>' in html
+    assert '<a href="../index.html#small.twice"><span class="n">twice</span></a>' in html
+    assert ' id="small.twice"' in (project / "site" / "index.html").read_text(encoding="utf-8")
+
+
 def test_two_builds_are_the_same_byte_by_byte(project: Path, build) -> None:
     for site in ("one", "two"):
         done = build(project, "mkdocs", site)

@@ -1,0 +1,251 @@
+"""
+# What changed, line by line
+
+Two classes or functions, side by side. Only their code is compared: docstrings and comments are taken out first, by the syntax tree and the tokenizer, as
+what one of them says of itself is no difference between the two. A page asks for it with an option:
+
+```markdown
+::: labml_ws.layers.Conv2d
+    handler: annotated
+    options:
+      diff_from: docs.variants.Conv2d
+```
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+from functools import cache
+from typing import Any
+
+from markupsafe import Markup
+from mkdocstrings import CollectionError
+
+from .highlight import Wrap, highlight
+from .names import nearest
+from .openings import definitions, docstrings, first_line
+from .places import Page, Places, address
+
+DEFINES = re.compile(r"\s*(@|(async\s+)?def\b|class\b)")
+TOKEN = re.compile(r"\w+|\s+|.")
+# Lines less alike than this are two lines, not one that changed.
+ALIKE = 0.6
+# This many common lines are left to stand around a difference.
+CONTEXT = 3
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of an object's code: its number in the file, and the stretches of it that the other object has not."""
+
+    number: int
+    text: str
+    marks: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Object:
+    """A class or function: its dotted name, the module that defines it, and its code."""
+
+    name: str
+    module: str
+    lines: list[Line]
+
+
+@dataclass(frozen=True)
+class Difference:
+    old: Object
+    new: Object
+
+
+@dataclass(frozen=True)
+class Row:
+    """What stands side by side. `same` is true of a line that both have; a line that only one has, has nothing beside it."""
+
+    old: Line | None
+    new: Line | None
+    same: bool = False
+
+
+def find(name: str, places: Places) -> Object:
+    """The object that a page names, or an error that says what is missing."""
+    parts = name.split(".")
+    for n in range(len(parts) - 1, 0, -1):
+        module, qualified = ".".join(parts[:n]), ".".join(parts[n:])
+        if path := places.file(module):
+            source = path.read_text(encoding="utf-8")
+            if lines := code_of(source, qualified):
+                return Object(name, module, lines)
+            known = {qualified for _, qualified in definitions(ast.parse(source))}
+            raise CollectionError(
+                f"{path.relative_to(places.root).as_posix()}: there is no class or function {qualified} to compare. "
+                + nearest(qualified, known)
+            )
+    raise CollectionError(
+        f"{name}: there is no such module below {places.root}. Name an object as one imports it."
+    )
+
+
+def code_of(source: str, name: str) -> list[Line] | None:
+    """
+    ## The code of an object
+
+    Its lines without docstrings and comments, moved to the margin. A blank line stays where it sets off a definition. A docstring that is all there is
+    in a body stays as well, because without it the rest isn't Python.
+    """
+    tree, lines = ast.parse(source), source.split("\n")
+    node = next((node for node, qualified in definitions(tree) if qualified == name), None)
+    if node is None:
+        return None
+    real = list(lines)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            row, column = token.start
+            lines[row - 1] = lines[row - 1][:column].rstrip()
+    alone = {inner.body[0].lineno for inner, _ in definitions(tree) if len(inner.body) == 1}
+    for opening in docstrings(tree, real):
+        if opening.prose.start not in alone:
+            for row in opening.prose:
+                lines[row - 1] = ""
+    # What a string says on its further lines is neither blank nor indented.
+    strings = {
+        row
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.Constant | ast.JoinedStr)
+        for row in range(inner.lineno + 1, (inner.end_lineno or 0) + 1)
+        if lines[inner.lineno - 1].strip()
+    }
+    found: list[Line] = []
+    blank: Line | None = None
+    for row in range(first_line(node), (node.end_lineno or 0) + 1):
+        text = lines[row - 1]
+        if row in strings:
+            found.append(Line(row, text))
+        elif not text.strip():
+            blank = Line(row, "") if not real[row - 1].strip() else blank
+        else:
+            text = text.removeprefix(" " * node.col_offset)
+            if blank and DEFINES.match(text) and not found[-1].text.endswith(":"):
+                found.append(blank)
+            found.append(Line(row, text))
+            blank = None
+    return found
+
+
+def compare(old: Sequence[Line], new: Sequence[Line]) -> list[Row]:
+    """## Side by side"""
+    rows: list[Row] = []
+    matcher = SequenceMatcher(
+        None, [a.text for a in old], [b.text for b in new], autojunk=False
+    )
+    for kind, i, j, k, m in matcher.get_opcodes():
+        if kind == "equal":
+            rows += [Row(a, b, same=True) for a, b in zip(old[i:j], new[k:m], strict=True)]
+        else:
+            rows += _pair(old[i:j], new[k:m])
+    return rows
+
+
+def _pair(old: Sequence[Line], new: Sequence[Line]) -> Iterator[Row]:
+    """Of a stretch that differs, the two lines that are most alike are one line that changed; and so on with what is before and after them."""
+    ratios = [
+        (_alike(a.text, b.text), -i, -k)
+        for i, a in enumerate(old)
+        for k, b in enumerate(new)
+        if a.text and b.text
+    ]
+    ratio, i, k = max(ratios, default=(0.0, 0, 0))
+    if ratio < ALIKE:
+        yield from (Row(line, None) for line in old)
+        yield from (Row(None, line) for line in new)
+        return
+    yield from _pair(old[:-i], new[:-k])
+    yield Row(*_marked(old[-i], new[-k]))
+    yield from _pair(old[-i + 1 :], new[-k + 1 :])
+
+
+@cache
+def _alike(old: str, new: str) -> float:
+    """How much two lines have in common, from 0 to 1; 0 too where a glance shows that it can't be enough."""
+    matcher = SequenceMatcher(None, old, new, autojunk=False)
+    if min(matcher.real_quick_ratio(), matcher.quick_ratio()) < ALIKE:
+        return 0.0
+    return matcher.ratio()
+
+
+def _marked(old: Line, new: Line) -> tuple[Line, Line]:
+    a, b = TOKEN.findall(old.text), TOKEN.findall(new.text)
+    marks: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
+    for kind, i, j, k, m in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+        for side, tokens, start, stop in ((0, a, i, j), (1, b, k, m)):
+            if kind != "equal" and start < stop:
+                at = len("".join(tokens[:start]))
+                marks[side].append((at, at + len("".join(tokens[start:stop]))))
+    return replace(old, marks=tuple(marks[0])), replace(new, marks=tuple(marks[1]))
+
+
+def folded(rows: Sequence[Row]) -> list[tuple[bool, list[Row]]]:
+    """## What both have, in between
+
+    Stretches of rows, and whether each is folded away: one that both have, long enough to be worth it, and some lines from any difference.
+    """
+    near = {
+        n + d
+        for n, row in enumerate(rows)
+        if not row.same
+        for d in range(-CONTEXT, CONTEXT + 1)
+    }
+    stretches: list[tuple[bool, list[Row]]] = []
+    for n, row in enumerate(rows):
+        far = n not in near
+        if not stretches or stretches[-1][0] != far:
+            stretches.append((far, []))
+        stretches[-1][1].append(row)
+    return [(far and len(part) > CONTEXT, part) for far, part in stretches]
+
+
+def shown(difference: Difference, places: Places, here: Page) -> dict[str, Any]:
+    """
+    ## As a template wants it
+
+    Each side is highlighted as a whole, then the rows take their lines from it in turn. A line's number leads to the line, if a page shows its module.
+    """
+    rows = compare(difference.old.lines, difference.new.lines)
+    sides = [
+        _side(difference.old, [row.old for row in rows if row.old], places, here),
+        _side(difference.new, [row.new for row in rows if row.new], places, here),
+    ]
+    drawn = {
+        id(row): {
+            "same": row.same,
+            "old": next(sides[0]) if row.old else None,
+            "new": next(sides[1]) if row.new else None,
+        }
+        for row in rows
+    }
+    objects = (difference.old, difference.new)
+    return {
+        "objects": [{"name": o.name, "href": places.href(o.name, here)} for o in objects],
+        "stretches": [(far, [drawn[id(row)] for row in part]) for far, part in folded(rows)],
+    }
+
+
+def _side(
+    side: Object, lines: Sequence[Line], places: Places, here: Page
+) -> Iterator[dict[str, Any]]:
+    page = places.shown.get(side.module)
+    wraps = [
+        Wrap(n, start, stop, "<mark>", "</mark>")
+        for n, line in enumerate(lines, 1)
+        for start, stop in line.marks
+    ]
+    text = "\n".join(line.text for line in lines)
+    for line, html in zip(lines, highlight(text, wraps), strict=True):
+        href = f"{address(here, page)}#L{line.number}" if page and line.text else ""
+        yield {"number": line.number, "href": href, "html": Markup(html)}

@@ -1,0 +1,92 @@
+"""
+# Colours and links in one pass
+
+Pygments knows what each stretch of code is, and [the names](resolve.md) know where some stretches lead. Both say where a stretch stands, so they are put
+together token by token, once per file, and only then cut into lines. A string that spans lines keeps its colour, and the text stays
+what it was, character for character.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from html import escape
+from itertools import groupby, pairwise
+
+from pygments.lexers.python import PythonLexer
+from pygments.token import STANDARD_TYPES
+
+
+@dataclass(frozen=True)
+class Wrap:
+    """The characters from `start` to `stop` of a line, and the tags that go around them. Two wraps don't overlap."""
+
+    line: int
+    start: int
+    stop: int
+    opening: str
+    closing: str
+
+
+@dataclass(frozen=True)
+class Piece:
+    text: str
+    css: str
+    wrap: Wrap | None
+
+
+def highlight(source: str, wraps: Iterable[Wrap] = ()) -> list[str]:
+    """The lines of `source` as HTML. Neighbours of one colour share an element, unless a wrap begins or ends between them."""
+    source = source.removeprefix("\ufeff")
+    by_line: dict[int, list[Wrap]] = defaultdict(list)
+    for wrap in wraps:
+        by_line[wrap.line].append(wrap)
+    lexer = PythonLexer(stripnl=False, ensurenl=False)
+    tokens = [
+        (_class(kind), text) for _, kind, text in lexer.get_tokens_unprocessed(source) if text
+    ]
+    return [_html(pieces) for pieces in _lines(tokens, by_line)]
+
+
+def _lines(
+    tokens: list[tuple[str, str]], wraps: dict[int, list[Wrap]]
+) -> Iterator[list[Piece]]:
+    line, column = 1, 0
+    pieces: list[Piece] = []
+    for css, text in tokens:
+        for n, part in enumerate(text.split("\n")):
+            if n:
+                yield pieces
+                line, column, pieces = line + 1, 0, []
+            pieces += _cut(part, css, column, wraps.get(line, []))
+            column += len(part)
+    yield pieces
+
+
+def _cut(text: str, css: str, column: int, wraps: list[Wrap]) -> Iterator[Piece]:
+    """A token may begin or end in the middle of a wrap, as a dotted name in an import does, or hold one."""
+    edges = {edge - column for wrap in wraps for edge in (wrap.start, wrap.stop)}
+    cuts = sorted({0, len(text)} | {edge for edge in edges if 0 < edge < len(text)})
+    for start, stop in pairwise(cuts):
+        at = column + start
+        wrap = next((w for w in wraps if w.start <= at < w.stop), None)
+        yield Piece(text[start:stop], css, wrap)
+
+
+def _html(pieces: list[Piece]) -> str:
+    html = ""
+    for wrap, wrapped in groupby(pieces, key=lambda piece: piece.wrap):
+        inner = ""
+        for css, same in groupby(wrapped, key=lambda piece: piece.css):
+            text = escape("".join(piece.text for piece in same), quote=False)
+            inner += f'<span class="{css}">{text}</span>' if css else text
+        html += f"{wrap.opening}{inner}{wrap.closing}" if wrap else inner
+    return html
+
+
+def _class(kind: object) -> str:
+    """Pygments' short name for a kind of token, or for the kind that it is a kind of."""
+    while kind not in STANDARD_TYPES:
+        kind = kind.parent  # type: ignore[attr-defined]
+    return STANDARD_TYPES[kind]
