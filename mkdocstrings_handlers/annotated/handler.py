@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,7 +29,7 @@ from pygments import highlight
 from pygments.formatters.html import HtmlFormatter
 from pygments.lexers.python import PythonLexer
 
-from . import demos
+from . import demos, trace
 from .figures import inline_png, inline_svg
 from .math import MathExtension, Origin
 from .names import Names
@@ -56,6 +56,7 @@ class Document:
     sections: list[Section]
     highlighted: list[str]
     names: Names | None = None
+    shapes: Mapping[int, tuple[str, int]] = field(default_factory=dict)
 
 
 class AnnotatedHandler(BaseHandler):
@@ -103,8 +104,12 @@ class AnnotatedHandler(BaseHandler):
             # Python only warns of `"\\mu"`. On a page it's a formula that lost its letters, so here it's an error.
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                sections = self._with_demo(read_module(source), source, identifier)
-                return Document(identifier, place, sections, _highlight(source), Names(source))
+                record = self._record(source, identifier)
+                sections = demos.with_printed(read_module(source), source, record["printed"])
+                shapes = trace.shapes(source, record["bound"])
+                return Document(
+                    identifier, place, sections, _highlight(source), Names(source), shapes
+                )
         except SyntaxError as error:
             hint = (
                 ' Begin the string with r""" to keep its backslashes.'
@@ -113,19 +118,17 @@ class AnnotatedHandler(BaseHandler):
             )
             raise CollectionError(f"{place}:{error.lineno}: {error.msg}.{hint}") from error
 
-    # What the demos print is recorded beforehand, in the folder that the configuration names as `demos`.
-    def _with_demo(
-        self, sections: list[Section], source: str, identifier: str
-    ) -> list[Section]:
+    # What the demos print and bind is recorded beforehand, in the folder that the configuration names as `demos`.
+    def _record(self, source: str, identifier: str) -> dict[str, Any]:
         if not self.recorded or not demos.demo(source):
-            return sections
+            return {"printed": [], "bound": []}
         record = self.root / self.recorded / f"{identifier}.json"
         if not record.is_file():
             raise CollectionError(
                 f"{identifier}: its demo has not been run, as {self.recorded}/{record.name} is missing. "
                 "`make site` runs it; do that first."
             )
-        return demos.with_printed(sections, source, demos.read(record))
+        return demos.read(record)
 
     def _notebook(self, identifier: str) -> Document:
         path = self.root / identifier
