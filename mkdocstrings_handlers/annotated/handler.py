@@ -31,6 +31,7 @@ from pygments.lexers.python import PythonLexer
 
 from . import demos, trace
 from .figures import inline_png, inline_svg
+from .legend import Entry, Meanings, Tie, legend
 from .math import MathExtension, Origin
 from .names import Names
 from .notebooks import NotebookError, read_notebook
@@ -56,6 +57,7 @@ class Document:
     sections: list[Section]
     highlighted: list[str]
     names: Names | None = None
+    meanings: Meanings | None = None
     shapes: Mapping[int, tuple[str, int]] = field(default_factory=dict)
 
 
@@ -106,9 +108,14 @@ class AnnotatedHandler(BaseHandler):
                 warnings.simplefilter("error")
                 record = self._record(source, identifier)
                 sections = demos.with_printed(read_module(source), source, record["printed"])
-                shapes = trace.shapes(source, record["bound"])
                 return Document(
-                    identifier, place, sections, _highlight(source), Names(source), shapes
+                    identifier,
+                    place,
+                    sections,
+                    _highlight(source),
+                    Names(source),
+                    Meanings(source, sections, record["bound"]),
+                    trace.shapes(source, record["bound"]),
                 )
         except SyntaxError as error:
             hint = (
@@ -144,11 +151,27 @@ class AnnotatedHandler(BaseHandler):
     # ## Render
 
     def render(self, data: Document, options: Options, *, locale: str | None = None) -> str:
+        self.ties: list[Tie] = []
         rows = [self._row(section, data, options) for section in data.sections]
         outline = [row for row in rows if row["listed"]] if options.outline else []
         return self.env.get_template("document.html.jinja").render(
-            document=data, rows=rows, outline=outline
+            document=data, rows=rows, outline=outline, legend=self._legend(data)
         )
+
+    def _legend(self, document: Document) -> list[dict[str, Any]]:
+        def inline(text: str) -> Markup:
+            html = self.do_convert_markdown(text, 0).strip()
+            return Markup(html.removeprefix("<p>").removesuffix("</p>"))
+
+        entries: list[Entry] = legend(self.ties, document.meanings) if document.meanings else []
+        return [
+            {
+                "entry": entry,
+                "symbol": inline(f"$\\code{{{entry.tie.name}}}{{{entry.tie.symbol}}}$"),
+                "meaning": inline(entry.meaning),
+            }
+            for entry in entries
+        ]
 
     def _row(self, section: Section, document: Document, options: Options) -> dict[str, Any]:
         """
@@ -185,7 +208,7 @@ class AnnotatedHandler(BaseHandler):
             "anchor": anchor,
             "own_anchor": "" if heading else anchor,
             "kind": section.kind,
-            "scope": section.name.partition(".")[0],
+            "scope": document.names.scope(section) if document.names else "",
             "label": label,
             "listed": bool(label and section.kind != "module" and (heading or not private)),
             "titled": bool(heading),
@@ -232,6 +255,8 @@ class AnnotatedHandler(BaseHandler):
         finally:
             if extension:
                 extension.origin = None
+            scope = document.names.scope(section) if document.names else ""
+            self.ties += [Tie(*tie, section.name, scope) for tie in origin.ties]
 
     def _lines(
         self, section: Section, document: Document, start: int, stop: int | None

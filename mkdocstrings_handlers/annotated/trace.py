@@ -47,7 +47,7 @@ class Site:
 
 
 def sites(tree: ast.Module) -> list[Site]:
-    found = []
+    found: list[Site] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             found += _parameters(node)
@@ -70,28 +70,27 @@ def _parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[Site]:
 
 def _bound(node: ast.stmt) -> Iterator[str]:
     match node:
-        case ast.Assign(targets=targets, value=value) if not _literal(value) and not _named(
-            value
-        ):
-            yield from (name for target in targets for name in _targets(target))
+        case ast.Assign(targets=several, value=value) if not (_literal(value) or _named(value)):
+            yield from (name for target in several for name in targets(target))
         case ast.AnnAssign(target=target, value=ast.expr() as value) if not (
             _literal(value) or _named(value)
         ):
-            yield from _targets(target)
+            yield from targets(target)
         case (
             ast.AugAssign(target=target) | ast.For(target=target) | ast.AsyncFor(target=target)
         ):
-            yield from _targets(target)
+            yield from targets(target)
         case ast.With(items=items) | ast.AsyncWith(items=items):
             for item in items:
-                yield from _targets(item.optional_vars) if item.optional_vars else ()
+                yield from targets(item.optional_vars) if item.optional_vars else ()
     if not isinstance(node, DEFINITIONS):
         own = [n for n in ast.iter_child_nodes(node) if isinstance(n, ast.expr | ast.withitem)]
         for walrus in (w for n in own for w in ast.walk(n) if isinstance(w, ast.NamedExpr)):
             yield walrus.target.id
 
 
-def _targets(target: ast.expr) -> Iterator[str]:
+def targets(target: ast.expr) -> Iterator[str]:
+    """The names that an assignment binds, as they are written: `x`, `self.x`."""
     match target:
         case ast.Name(id=name) if name != "_":
             yield name
@@ -99,9 +98,9 @@ def _targets(target: ast.expr) -> Iterator[str]:
             yield f"self.{attr}"
         case ast.Tuple(elts=parts) | ast.List(elts=parts):
             for part in parts:
-                yield from _targets(part)
+                yield from targets(part)
         case ast.Starred(value=value):
-            yield from _targets(value)
+            yield from targets(value)
 
 
 def _literal(node: ast.expr) -> bool:

@@ -139,7 +139,10 @@ def test_parameters_attributes_locals_and_module_names_are_in_scope(
     project: Path, handler: AnnotatedHandler, name: str
 ) -> None:
     source = (
-        (project / "small.py").read_text().replace("Not by zero", rf"$\code{{{name}}}{{n}}$")
+        (project / "small.py")
+        .read_text()
+        .replace("Not by zero", rf"$\code{{{name}}}{{n}}$")
+        .replace("* `x`", f"* `{name}`: it\n* `x`")
     )
     assert f'data-code="{name}"' in page(project, handler, source)
 
