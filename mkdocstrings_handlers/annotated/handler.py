@@ -29,7 +29,7 @@ from pygments import highlight
 from pygments.formatters.html import HtmlFormatter
 from pygments.lexers.python import PythonLexer
 
-from . import demos, trace
+from . import demos, references, trace
 from .figures import inline_png, inline_svg
 from .legend import Entry, Meanings, Tie, legend
 from .math import MathExtension, Origin
@@ -237,6 +237,10 @@ class AnnotatedHandler(BaseHandler):
     def _prose(
         self, text: str, section: Section, document: Document, options: Options
     ) -> Markup:
+        if document.names:
+            references.check(
+                section, document.path, document.name, document.sections, self.root
+            )
         known = document.names.visible(section.name, section.kind) if document.names else None
         origin = Origin(
             document.path,
