@@ -9,17 +9,18 @@
   // Which names are tied, by scope: what a class, a function or the demo ties, it ties within itself; what the introduction ties, everywhere.
   const ties = new Map();
   const scope = (element) => element.closest("[data-scope], .sec")?.dataset.scope ?? "";
-  const key = (where, name) => `${where} ${name}`;
+  const everywhere = new Set(symbols.filter((one) => !scope(one)).map((one) => one.dataset.code));
+  const key = (element, name) => `${everywhere.has(name) ? "" : scope(element)} ${name}`;
   for (const symbol of symbols) {
-    const tie = key(scope(symbol), symbol.dataset.code);
+    const tie = key(symbol, symbol.dataset.code);
     symbol.dataset.tie = tie;
     if (!ties.has(tie)) ties.set(tie, []);
     ties.get(tie).push(symbol);
   }
   const names = new Set(symbols.map((symbol) => symbol.dataset.code));
   const add = (element, name) => {
-    const tie = [key(scope(element), name), key("", name)].find((one) => ties.has(one));
-    if (!tie) return;
+    const tie = key(element, name);
+    if (!ties.has(tie)) return false;
     element.dataset.tie = tie;
     ties.get(tie).push(element);
     return true;
