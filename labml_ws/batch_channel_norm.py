@@ -207,8 +207,8 @@ class BatchChannelNorm(nn.Module):
     * `momentum`: the share of the new batch in the batch norm's running statistics
     * `estimate`: normalize with the estimated statistics (for micro-batches) instead of the batch's own (when the batch
       is large enough)
-    * $\code{self.batch_norm}{\text{BatchNorm}}$: the first half, one of the two classes that know the batch;
-      $\code{self.channel_norm}{\text{ChannelNorm}}$: the second half, as above
+    * $\code{self.batch_norm}{\text{BatchNorm}}$: the batch norm, of one class or the other;
+      $\code{self.channel_norm}{\text{ChannelNorm}}$: the channel norm
 
     Input `[B, C, *]`, output of the same shape and dtype. Each half has its own scale and shift: $2\code{channels}{C}$
     parameters in the first, $2\code{groups}{G}$ in the second. Raises `ValueError` where the two halves do.
