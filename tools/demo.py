@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from mkdocstrings_handlers.annotated import demos, trace
+from mkdocstrings_handlers.annotated import bindings, demos, trace
 from tools import notebook
 
 
@@ -41,8 +41,8 @@ def fingerprint(path: Path) -> str:
     digest = hashlib.sha256(
         f"torch {version('torch')}\n{notebook.code(ast.parse(source))}".encode()
     )
-    for program in (Path(__file__), Path(demos.__file__), Path(trace.__file__)):
-        digest.update(f"{notebook.code(ast.parse(program.read_text()))}\n".encode())
+    for program in (__file__, demos.__file__, bindings.__file__, trace.__file__):
+        digest.update(f"{notebook.code(ast.parse(Path(program).read_text()))}\n".encode())
     for module, tree in sorted(notebook.modules(source).items()):
         digest.update(f"{module.relative_to(notebook.ROOT)}\n{notebook.code(tree)}\n".encode())
     return digest.hexdigest()

@@ -22,9 +22,10 @@ from dataclasses import dataclass
 
 from mkdocs.exceptions import PluginError
 
+from .bindings import sites, targets
 from .openings import PRAGMA, definitions
 from .sections import Section
-from .trace import Record, sites, targets
+from .trace import Record
 
 ITEM = re.compile(r"^[ ]*[*-][ ]+(.*(?:\n(?![ ]*[*-][ ]|[ ]*$).*)*)", re.MULTILINE)
 HEAD = r"(?:returns )?(?:`[\w.]+`|\$\\code\{[\w.]+\}\{[^$]*\}\$)"

@@ -1,5 +1,6 @@
 """Shapes, recorded by running: what each line bound, told in few words, and only what is the same each time."""
 
+import ast
 import json
 import sys
 from pathlib import Path
@@ -147,7 +148,7 @@ def test_a_demo_that_raises_while_traced_leaves_no_tracer(module: Path) -> None:
 
 def test_arrays_that_are_not_torchs_have_a_shape_and_no_numbers(module: Path) -> None:
     array = SimpleNamespace(shape=(2, 3), dtype="uint8")
-    site = trace.Site(trace.ast.arg("x"), 1, ("x",))
+    site = trace.Site(ast.arg("x"), 1, ("x",))
     seen = trace.Tracer(module, demo.measure).describe(array, site, full=True)
     assert seen == trace.Seen("uint8 [2, 3]", "", False)
 
