@@ -107,7 +107,7 @@ $(NOTEBOOKS): %.ipynb: %.py $(LIBRARY) $(RUNS) tools/notebook.py $(wildcard docs
 	@$(PY) tools/notebook.py $<
 
 # What each module's demo prints, shown on its page.
-$(DEMOS): $(LIBRARY) tools/demo.py tools/notebook.py mkdocstrings_handlers/annotated/demos.py $(INSTALLED)
+$(DEMOS): $(LIBRARY) tools/demo.py tools/notebook.py $(patsubst %,mkdocstrings_handlers/annotated/%.py,demos bindings trace) $(INSTALLED)
 	@$(PY) -m tools.demo $(@D) $(LIBRARY)
 	@touch $@
 

@@ -12,8 +12,8 @@ about half of the values are above zero.
 The same paper's Batch-Channel Normalization, BCN, applies both in turn: a batch norm, so that no channel is eliminated,
 then a channel norm.
 
-$$y = \underbrace{\text{ChannelNorm}}_{\text{per image, } G \text{ groups}}
-\Big( \underbrace{\text{BatchNorm}}_{\text{per channel}} (x) \Big)$$
+$$y = \underbrace{\text{ChannelNorm}}_{\text{per image, } \code{groups}{G} \text{ groups}}
+\Big( \underbrace{\text{BatchNorm}}_{\text{per channel}} (\code{x}{x}) \Big)$$
 
 And for **micro-batches**, one or two images per step, where batch statistics are noisy, it replaces them with
 *estimates* that are gathered over many steps. That is the first class below.
@@ -32,19 +32,23 @@ class EstimatedBatchNorm(nn.Module):
     ## Batch normalization with estimated statistics
 
     $$y = \code{self.weight}{\gamma} \cdot
-    \frac{x - \code{mean}{\hat\mu}}{\sqrt{\code{var}{\hat\sigma^2} + \code{self.eps}{\epsilon}}}
+    \frac{\code{x}{x} - \code{mean}{\hat\mu}}{\sqrt{\code{var}{\hat\sigma^2} + \code{self.eps}{\epsilon}}}
     + \code{self.bias}{\beta}$$
 
-    The same formula as BatchNorm, but $\hat\mu$ and $\hat\sigma^2$ are the *running* statistics, in training too, and
-    no gradient flows through them. In training, an image's neighbors in the batch change its output only by their share
-    in these statistics, and in evaluation not at all.
+    The same formula as BatchNorm, but $\code{mean}{\hat\mu}$ and $\code{var}{\hat\sigma^2}$ are the *running*
+    statistics, in training too, and no gradient flows through them. In training, an image's neighbors in the batch
+    change its output only by their share in these statistics, and in evaluation not at all.
 
-    * `channels`: number of channels $C$
+    * `channels`: number of channels $\code{channels}{C}$
     * `eps`: added to the variance
-    * `momentum`: the share $r$ of the new batch in the running statistics, from 0 to 1. 0.1 is torch's and labml's
-      default; we know of no published schedule. In the authors' released code $r$ is a buffer that starts at 0 and is
-      never set, so the estimates there stay at their initial values.
-    * `affine`: learn a scale $\gamma$ and a shift $\beta$, one of each per channel
+    * `momentum`: the share $\code{self.momentum}{r}$ of the new batch in the running statistics, from 0 to 1. 0.1 is
+      torch's and labml's default; we know of no published schedule. In the authors' released code
+      $\code{self.momentum}{r}$ is a buffer that starts at 0 and is never set, so the estimates there stay at their
+      initial values.
+    * `affine`: learn a scale $\code{self.weight}{\gamma}$ and a shift $\code{self.bias}{\beta}$, one of each per
+      channel
+    * $\code{mean}{\hat\mu}$: the running mean of each channel; $\code{var}{\hat\sigma^2}$: the running variance of each
+      channel
 
     Input `[B, C, *]` with any number of trailing dimensions, or none; output of the same shape and dtype. Parameters
     and buffers have the names of [torch.nn.BatchNorm2d][], and `state_dict`s travel between the two. Raises
@@ -54,8 +58,8 @@ class EstimatedBatchNorm(nn.Module):
     from the authors' code.
     """
 
-    running_mean: Tensor
-    running_var: Tensor
+    running_mean: Tensor  # [C], the mean of each channel over many steps
+    running_var: Tensor  # [C], the variance of each channel over many steps
     num_batches_tracked: Tensor
 
     def __init__(
@@ -69,8 +73,8 @@ class EstimatedBatchNorm(nn.Module):
                 f"expected momentum (the share of the new batch) from 0 to 1, got {momentum}"
             )
         self.channels, self.eps, self.momentum, self.affine = channels, eps, momentum, affine
-        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
-        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None  # [C], the scale
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None  # [C], the shift
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
         self.register_buffer("num_batches_tracked", torch.tensor(0, dtype=torch.long))
@@ -89,9 +93,10 @@ class EstimatedBatchNorm(nn.Module):
         r"""
         ### The running statistics
 
-        With a bar for the mean over the images and positions of this batch, and $m_c = \overline{x_c}$ for channel $c$:
+        With a bar for the mean over the images and positions of this batch, and for channel $c$:
 
         \begin{align}
+        \code{batch_mean}{m_c} &= \overline{\code{x}{x_c}} \\
         \code{around_old}{v_c} &= \overline{(\code{x}{x_c} - \code{self.running_mean}{\hat\mu_c})^2} \\
         \code{self.running_mean}{\hat\mu_c} &\leftarrow
           (1 - \code{self.momentum}{r}) \, \code{self.running_mean}{\hat\mu_c}
@@ -103,23 +108,32 @@ class EstimatedBatchNorm(nn.Module):
 
         **Around which mean?** The *old running* mean, and this is the heart of it. With one image per step, the spread
         around the image's own mean says nothing about how images differ *from each other*; the spread around the
-        running mean does. labml's code takes the batch's own mean. The price: $v_c$ contains $(m_c - \hat\mu_c)^2$, so
-        while $\hat\mu$ is still far from the true mean (for about $1/r$ steps), $\hat\sigma^2$ is too large.
+        running mean does. labml's code takes the batch's own mean. The price: $\code{around_old}{v_c}$ contains
+        $(\code{batch_mean}{m_c} - \code{self.running_mean}{\hat\mu_c})^2$, so while
+        $\code{self.running_mean}{\hat\mu}$ is still far from the true mean (for about $1/\code{self.momentum}{r}$
+        steps), $\code{self.running_var}{\hat\sigma^2}$ is too large.
 
-        Torch's running variance divides by one less than the number of values; $v_c$ is a plain mean. An empty batch
-        changes nothing.
+        Torch's running variance divides by one less than the number of values; $\code{around_old}{v_c}$ is a plain
+        mean. An empty batch changes nothing.
+
+        * $\code{x}{x_c}$: the input
+        * $\code{batch_mean}{m_c}$: the mean of this batch; $\code{batch_var}{\overline{(x - m)^2}}$: the variance of
+          this batch
+        * $\code{around_old}{v_c}$: the variance of this batch around the old running mean
         """
         if x.numel() == 0:
             return
-        # The variance around another point is $\overline{(x - \hat\mu)^2} = \overline{(x - m)^2} + (m - \hat\mu)^2$:
-        # `var_mean` gives both terms without cancellation. The shortcut $\overline{x^2} - m^2$ does not: in float32, at
-        # variance 1, it can be 10 % off at mean 1000 and negative at 3000, and the root of that is `nan`.
+        # The variance around another point is
+        # $\code{around_old}{\overline{(x - \hat\mu)^2}} = \code{batch_var}{\overline{(x - m)^2}} + (\code{batch_mean}{m} - \code{self.running_mean}{\hat\mu})^2$:
+        # `var_mean` gives both terms without cancellation. The shortcut
+        # $\overline{\code{x}{x^2}} - \code{batch_mean}{m^2}$ does not: in float32, at variance 1, it can be 10 % off at
+        # mean 1000 and negative at 3000, and the root of that is `nan`.
         dims = [d for d in range(x.dim()) if d != 1]
         x = x.to(self.running_var.dtype)
         batch_var, batch_mean = torch.var_mean(x, dim=dims, correction=0)  # [C] each
-        around_old = batch_var + (batch_mean - self.running_mean).square()
-        # `lerp_(a, r)` is $(1 - r) \cdot \text{self} + r \cdot a$, in place, so that `deepcopy`, checkpoints and
-        # compiled code see one buffer.
+        around_old = batch_var + (batch_mean - self.running_mean).square()  # [C]
+        # `lerp_(a, r)` is $(1 - \code{self.momentum}{r}) \cdot \text{self} + \code{self.momentum}{r} \cdot a$, in
+        # place, so that `deepcopy`, checkpoints and compiled code see one buffer.
         self.running_mean.lerp_(batch_mean, self.momentum)
         self.running_var.lerp_(around_old, self.momentum)
         self.num_batches_tracked.add_(1)
@@ -137,13 +151,15 @@ class ChannelNorm(nn.Module):
     $$y = \code{self.weight}{\gamma_g} \cdot \frac{\code{x}{x} - \mu_g}{\sqrt{\sigma_g^2 + \code{self.eps}{\epsilon}}}
     + \code{self.bias}{\beta_g}$$
 
-    GroupNorm, with one difference: $\gamma$ and $\beta$ are per **group**, not per channel. The batch norm before it
-    already has a pair per channel. Mean $\mu_g$ and variance $\sigma_g^2$ are those of one image, over the channels of
-    group $g$ and all positions, the variance with $1/n$.
+    GroupNorm, with one difference: $\code{self.weight}{\gamma}$ and $\code{self.bias}{\beta}$ are per **group**, not
+    per channel. The batch norm before it already has a pair per channel. Mean $\mu_g$ and variance $\sigma_g^2$ are
+    those of one image, over the channels of group $g$ and all positions, the variance with $1/n$.
 
-    * `channels`, `groups`: $C$ and $G$; $G$ must divide $C$
+    * `channels`: number of channels $\code{channels}{C}$
+    * `groups`: number of groups $\code{groups}{G}$, which must divide $\code{channels}{C}$
     * `eps`: added to the variance
-    * `affine`: learn $\gamma$ and $\beta$, $G$ of each
+    * `affine`: learn $\code{self.weight}{\gamma}$ and $\code{self.bias}{\beta}$, $\code{groups}{G}$ of each
+    * $\code{x}{x}$: the input
 
     Input `[B, C, *]`, output of the same shape and dtype. Raises `ValueError` when the groups do not divide the
     channels, or for an input with another number of channels.
@@ -161,8 +177,8 @@ class ChannelNorm(nn.Module):
                 f"{math.gcd(channels, groups)} groups would divide them"
             )
         self.channels, self.groups, self.eps, self.affine = channels, groups, eps, affine
-        self.weight = nn.Parameter(torch.ones(groups)) if affine else None
-        self.bias = nn.Parameter(torch.zeros(groups)) if affine else None
+        self.weight = nn.Parameter(torch.ones(groups)) if affine else None  # [G], the scale
+        self.bias = nn.Parameter(torch.zeros(groups)) if affine else None  # [G], the shift
 
     # Spreading each pair over the channels of its group makes this a `group_norm` in one kernel; the gradients add up
     # by themselves.
@@ -183,18 +199,21 @@ class BatchChannelNorm(nn.Module):
     r"""
     ## Both in turn
 
-    $$y = \text{ChannelNorm}(\text{BatchNorm}(x))$$
+    $$y = \code{self.channel_norm}{\text{ChannelNorm}}(\code{self.batch_norm}{\text{BatchNorm}}(\code{x}{x}))$$
 
-    * `channels`, `groups`: $C$ and $G$; $G$ must divide $C$
+    * `channels`: number of channels $\code{channels}{C}$
+    * `groups`: number of groups $\code{groups}{G}$, which must divide $\code{channels}{C}$
     * `eps`: added to the variance, in both norms
     * `momentum`: the share of the new batch in the batch norm's running statistics
     * `estimate`: normalize with the estimated statistics (for micro-batches) instead of the batch's own (when the batch
       is large enough)
+    * $\code{self.batch_norm}{\text{BatchNorm}}$: the batch norm, of one class or the other;
+      $\code{self.channel_norm}{\text{ChannelNorm}}$: the channel norm
 
-    Input `[B, C, *]`, output of the same shape and dtype. Each half has its own scale and shift: $2C$ parameters in the
-    first, $2G$ in the second. Raises `ValueError` where the two halves do.
+    Input `[B, C, *]`, output of the same shape and dtype. Each half has its own scale and shift: $2\code{channels}{C}$
+    parameters in the first, $2\code{groups}{G}$ in the second. Raises `ValueError` where the two halves do.
 
-    Source: [@qiao2019rethinking], the definition of BCN. The authors use $G = 32$.
+    Source: [@qiao2019rethinking], the definition of BCN. The authors use $\code{groups}{G} = 32$.
     """
 
     def __init__(

@@ -228,7 +228,7 @@ def augment(
 
     The usual augmentation: pad by four pixels, cut out a window of the old size at random, mirror with probability one
     half. It is done with indices rather than in a loop over images: `rows[b]` and `columns[b]` are the rows and columns
-    of padded image $b$ that are kept.
+    of padded image $\code{image}{b}$ that are kept.
 
     * `x`: floats, `[B, 3, H, W]`, normalized, so that the zero padding is the average color
     * `generator`: where the randomness comes from, on the device of `x`
@@ -246,7 +246,7 @@ def augment(
     if flip:
         mirrored = torch.rand(batch, 1, generator=generator, device=x.device) < 0.5
         columns = torch.where(mirrored, columns.flip(1), columns)
-    image = torch.arange(batch, device=x.device)
+    image = torch.arange(batch, device=x.device)  # [B], the number of an image in its batch
     # Advanced indices on both sides of the channel dimension put it last, so it is moved back.
     return (
         padded[image[:, None, None], :, rows[:, :, None], columns[:, None, :]]

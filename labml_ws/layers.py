@@ -1,7 +1,8 @@
 r"""
 # Layers with standardized weights
 
-Each layer here is the torch layer of the same name with one change: it computes with $\hat W$ instead of $W$.
+Each layer here is the torch layer of the same name with one change: it computes with $\code{self.w_hat}{\hat W}$
+instead of $\code{self.weight}{W}$.
 Arguments, attributes and `state_dict` keys are torch's, so a checkpoint of the plain layer loads into the standardized
 one, and back. [Line by line](../variants.md), this is what changes in the code.
 
@@ -19,10 +20,10 @@ to gain.
 
 **Where not to.**
 
-* *With no normalization behind it.* Each filter of $\hat W$ has length $\sqrt I$ whatever is learned ($I$, the fan-in,
-  is its number of weights), so a layer's output is about $\sqrt I$ times its input. Ten such layers of 64 channels,
-  with ReLU between them, exceed the largest number of fp16: hence the `nan` and the exploding activations that people
-  report.
+* *With no normalization behind it.* Each filter of $\code{self.w_hat}{\hat W}$ has length $\sqrt I$ whatever is learned
+  ($I$, the fan-in, is its number of weights), so a layer's output is about $\sqrt I$ times its input. Ten such layers of 64
+  channels, with ReLU between them, exceed the largest number of fp16: hence the `nan` and the exploding activations
+  that people report.
 * *In the final classifier.* It must be able to scale its logits (what goes into the softmax), and nothing normalizes
   them: keep `nn.Linear`.
 * *At fan-in 1*, depthwise $1 \times 1$: refused with an error, as
@@ -45,29 +46,35 @@ class Conv2d(nn.Conv2d):
     r"""
     ## Conv2d
 
-    $$y = \hat W * x + b$$
+    $$y = \code{self.w_hat}{\hat W} * \code{input}{x} + \code{self.bias}{b}$$
 
     All the arguments of [torch.nn.Conv2d][], and
 
     * `eps`: added to each filter's variance, see [the function][labml_ws.standardization.weight_standardization]
 
+    In the formula,
+
+    * $\code{self.weight}{W}$: the raw weight, which is trained; $\code{self.w_hat}{\hat W}$: the standardized weight
+    * $\code{input}{x}$: the images; $\code{self.bias}{b}$: one number per output channel, if wanted
+
     Input `[B, C_in, H, W]` or `[C_in, H, W]`, output `[B, C_out, H', W']` or `[C_out, H', W']`. Raises `ValueError` for
     a fan-in of 1 and for a negative `eps`.
 
-    Source: [@qiao2019micro], the equation of the convolution with $\hat W$.
+    Source: [@qiao2019micro], the equation of the convolution with $\code{self.w_hat}{\hat W}$.
     """
 
-    # **Over which elements?** Those of one filter: $\frac{C_{in}}{groups} k_h k_w$ weights for each output channel.
-    # Groups need no special care, as torch stores only the channels that a filter really reads.
+    # **Over which elements?** Those of one filter:
+    # $\frac{\code{in_channels}{C_{in}}}{\code{groups}{groups}} \code{kernel_size}{k_h k_w}$ weights for each output
+    # channel. Groups need no special care, as torch stores only the channels that a filter really reads.
     def __init__(
         self,
-        in_channels: int,
+        in_channels: int,  # channels of the input
         out_channels: int,
-        kernel_size: int | tuple[int, int],
+        kernel_size: int | tuple[int, int],  # height and width of a filter
         stride: int | tuple[int, int] = 1,
         padding: str | int | tuple[int, int] = 0,
         dilation: int | tuple[int, int] = 1,
-        groups: int = 1,
+        groups: int = 1,  # parts of the input that are convolved apart
         bias: bool = True,
         padding_mode: Literal["zeros", "reflect", "replicate", "circular"] = "zeros",
         device: torch.device | str | None = None,

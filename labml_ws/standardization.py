@@ -6,17 +6,19 @@ detection or segmentation, they are those of that one image. Weight Standardizat
 [WS][@qiao2019micro], moves the work to something that does not depend on the batch at all: the
 **weights**. Before each convolution, every filter is shifted to mean zero and scaled to variance one.
 
-The optimizer goes on training the raw weight $W$; only the convolution sees $\hat W$. There is nothing new to learn
-and no running average to keep, and once training is over $\hat W$ can be
-[stored in place of $W$][labml_ws.layers], so at inference WS costs nothing.
+The optimizer goes on training the raw weight $\code{weight}{W}$; only the convolution sees
+$\code{w_hat}{\hat W}$. There is nothing new to learn and no running average to keep, and once training is over
+$\code{w_hat}{\hat W}$ can be [stored in place of $\code{weight}{W}$][labml_ws.layers], so at inference WS costs
+nothing.
 
 **Why should it help?** A function's *Lipschitz constant* is the steepest slope it has anywhere: how far, at most, the
 output moves when the input moves by one. When the *gradient* of the loss has a small one, the direction computed here
 is still nearly right a step further on, and larger steps are safe. The paper argues that WS lowers these constants for
 the loss and for its gradient. WS is made of two steps, and it pays to keep them apart:
 
-* *Taking out the mean* is an orthogonal projection, which never makes a vector longer: the gradient that reaches $W$ is
-  the gradient of the centered weights, minus *its* mean. This half of "smoother" holds for any weights.
+* *Taking out the mean* is an orthogonal projection, which never makes a vector longer: the gradient that reaches
+  $\code{weight}{W}$ is the gradient of the centered weights, minus *its* mean. This half of "smoother" holds for any
+  weights.
 * *Dividing by the standard deviation* takes one more direction out of the gradient, but also multiplies it by
   $1/\sigma$, and filters are small: $\sigma$ is well below one, so the gradient grows. This half is relative to the
   scale of the weights.
@@ -40,19 +42,21 @@ def weight_standardization(weight: Tensor, eps: float = 1e-5) -> Tensor:
     a 2-D convolution $I = \frac{C_{in}}{groups} \cdot k_h \cdot k_w$. Each filter is treated by itself; nothing is
     shared or learned.
 
-    * `weight`: shape `[C_out, C_in / groups, *kernel]` with any number of kernel dimensions, or `[out, in]` for a
-      linear layer; any floating dtype and memory format
+    * `weight`: the raw weight, of shape `[C_out, C_in / groups, *kernel]` with any number of kernel dimensions, or
+      `[out, in]` for a linear layer; any floating dtype and memory format
     * `eps`: added to the variance, so in squared units of the weight
-    * returns $\hat W$, of the same shape and dtype
+    * $\code{mean}{\mu_i}$: the mean of a filter; $\code{var}{\sigma_i^2}$: the variance of a filter
+    * returns $\code{w_hat}{\hat W}$: the standardized weight, of the same shape and dtype
 
     Raises `ValueError` for a fan-in of 1, for fewer than two dimensions, for a dtype that is not floating point, and
-    for a negative `eps`. Source: [@qiao2019micro], the equations that define $\hat W$, $\mu$ and $\sigma$.
+    for a negative `eps`. Source: [@qiao2019micro], the equations that define $\code{w_hat}{\hat W}$,
+    $\code{mean}{\mu}$ and $\sigma$.
     """
     check_weight(weight, eps)
     # One row per filter: $\code{flat}{W} \in \mathbb{R}^{O \times I}$, where $O$ is $C_{out}$. Half precision keeps two
     # or three digits of a sum, and in fp16 a variance below about $3 \cdot 10^{-8}$ rounds to zero, so there the
     # statistics are taken in float32.
-    flat = weight.flatten(start_dim=1)  # [O, I]
+    flat = weight.flatten(start_dim=1)  # [O, I], one filter per row
     if flat.dtype in (torch.float16, torch.bfloat16):
         flat = flat.float()
     # \begin{align}
@@ -66,16 +70,17 @@ def weight_standardization(weight: Tensor, eps: float = 1e-5) -> Tensor:
     # evaluation does not: it has stored them, so weights trained under one convention give other outputs under the
     # other.
     #
-    # The paper also writes $\sigma^2$ as $\frac{1}{I}\sum_j W_{i,j}^2 - \mu_i^2$. The two look different and are equal,
-    # but this one is a difference of two large numbers when the mean is far from zero; `var_mean` avoids it.
+    # The paper also writes $\code{var}{\sigma_i^2}$ as
+    # $\frac{1}{I}\sum_j \code{flat}{W_{i,j}^2} - \code{mean}{\mu_i^2}$. The two look different and are equal, but this
+    # one is a difference of two large numbers when the mean is far from zero; `var_mean` avoids it.
     var, mean = torch.var_mean(flat, dim=1, correction=0, keepdim=True)  # [O, 1] each
     # **Where does eps sit?** Inside the root, as in the paper's current version; its first version and the authors'
     # README add it to $\sigma$. Inside, a constant filter gives zeros and a finite gradient; outside, the root of its
     # zero variance sends back `nan`. Nor is eps always negligible: at $I = 4608$ torch's default initialization has
-    # variance $7 \cdot 10^{-5}$, and the root mean square of $\hat W$ is 0.94 instead of 1.
+    # variance $7 \cdot 10^{-5}$, and the root mean square of $\code{w_hat}{\hat W}$ is 0.94 instead of 1.
     #
     # Gradient flows through $\code{mean}{\mu}$ and $\code{var}{\sigma^2}$ as well; [below](#what-flows-back) is what
-    # arrives at $W$.
+    # arrives at $\code{weight}{W}$.
     w_hat = (flat - mean) * torch.rsqrt(var + eps)  # [O, I]
     return w_hat.reshape(weight.shape).to(weight.dtype)
 
@@ -84,9 +89,9 @@ def standardize(weight: Tensor, eps: float = 1e-5) -> Tensor:
     r"""
     ## The same in one kernel
 
-    Subtract the mean of a row, divide by $\sqrt{\sigma^2 + \epsilon}$ with $1/I$ in the variance: that is *layer
-    normalization*, applied to weights instead of activations. Torch's `layer_norm` is one kernel (here: one compiled
-    routine) each for forward and backward, where the steps above read and write the weight several times.
+    Subtract the mean of a row, divide by $\sqrt{\sigma^2 + \code{eps}{\epsilon}}$ with $1/I$ in the variance: that is
+    *layer normalization*, applied to weights instead of activations. Torch's `layer_norm` is one kernel (here: one
+    compiled routine) each for forward and backward, where the steps above read and write the weight several times.
     [The layers][labml_ws.layers] use this form; the demo at the end times both. (`group_norm` with one group is often
     faster forward, but not reliably so backward.)
 
@@ -144,14 +149,18 @@ if __name__ == "__main__":
     print(f"largest difference between the two forms: {difference:.1e}")
     # ## What flows back
     #
-    # For one filter, with $\code{g}{g} = \partial L / \partial \hat W$, a bar for the mean over the filter and $\odot$
-    # for the product weight by weight,
+    # For one filter, with $\code{g}{g} = \partial L / \partial \code{w_hat}{\hat W}$, a bar for the mean over the
+    # filter and $\odot$ for the product weight by weight,
     #
     # $$\code{gradient}{\frac{\partial L}{\partial W}} = \frac{1}{\code{sigma}{\sqrt{\sigma^2 + \epsilon}}}
     # \left( \code{g}{g} - \overline{\code{g}{g}}
     # - \code{w_hat}{\hat W} \cdot \overline{\code{g}{g} \odot \code{w_hat}{\hat W}} \right).$$
     #
-    # Autograd finds the same, here for an arbitrary $g$.
+    # Autograd finds the same, here for an arbitrary $\code{g}{g}$.
+    #
+    # * $\code{g}{g}$: the gradient that arrives at the standardized filter
+    # * $\code{sigma}{\sqrt{\sigma^2 + \epsilon}}$: what the filter was divided by
+    # * $\code{gradient}{\frac{\partial L}{\partial W}}$: the gradient that is passed on to the raw filter
     flat, w_hat = weight.flatten(1), w_hat.flatten(1)  # [64, 27]
     g = torch.randn_like(flat)
     sigma = (flat.var(1, correction=0, keepdim=True) + 1e-5).sqrt()  # [64, 1]
@@ -161,18 +170,19 @@ if __name__ == "__main__":
     error = (gradient - formula).norm() / gradient.norm()
     print(f"relative difference between autograd and the formula: {error:.0e}")
     # The first subtraction makes the gradient sum to zero: a plain gradient step never moves a filter's mean (Adam's
-    # can, as it rescales each weight's step). The second takes out the part along $\hat W$, all of it at
+    # can, as it rescales each weight's step). The second takes out the part along $\code{w_hat}{\hat W}$, all of it at
     # $\epsilon = 0$: no gradient is spent on making a filter longer. (Here $\epsilon$ is 2.5 % of the variance.)
     #
-    # **Could the optimizer do it instead?** Standardizing $W$ itself after each step is another method: its gradient
-    # is $g$, without the two subtractions.
+    # **Could the optimizer do it instead?** Standardizing $\code{weight}{W}$ itself after each step is another method:
+    # its gradient is $\code{g}{g}$, without the two subtractions.
     cosine = F.cosine_similarity(gradient, w_hat)  # [64]
     mean = gradient.mean(1).abs() / gradient.std(1)  # [64]
     print(f"mean of a filter's gradient: at most {mean.max():.0e} of its spread")
     print(f"cosine between gradient and filter: at most {cosine.abs().max():.3f}")
-    # **And weight decay?** But for eps, $\hat W$ ignores the length of $W$, so decay cannot shrink the function. It
-    # shortens $W$, and the same step turns a shorter filter further (under SGD the step itself grows as well, by
-    # $1/\sigma$): decay raises the effective step size, until the variance is down to about $\epsilon$.
+    # **And weight decay?** But for eps, $\code{w_hat}{\hat W}$ ignores the length of $\code{weight}{W}$, so decay
+    # cannot shrink the function. It shortens $\code{weight}{W}$, and the same step turns a shorter filter further
+    # (under SGD the step itself grows as well, by $1/\sigma$): decay raises the effective step size, until the variance
+    # is down to about $\epsilon$.
     half = (flat / 2).detach().requires_grad_()
     (half_gradient,) = torch.autograd.grad(weight_standardization(half), half, g)
     change = (weight_standardization(half) - w_hat).norm() / w_hat.norm()

@@ -1,4 +1,4 @@
-"""Run the modules' demos: `labml_ws/x.py` becomes `build/demos/labml_ws.x.json`, which its page shows.
+"""Run the modules' demos: `labml_ws/x.py` becomes `build/demos/labml_ws.x.json`, which its page shows: what was printed, and what each line bound.
 
 A record carries a fingerprint of the code that it ran, here and in whatever the module imports from the library; prose
 does not count. While the fingerprint fits, the demo is not run again.
@@ -14,8 +14,26 @@ import warnings
 from importlib.metadata import version
 from pathlib import Path
 
-from mkdocstrings_handlers.annotated import demos
+import torch
+
+from mkdocstrings_handlers.annotated import bindings, demos, trace
 from tools import notebook
+
+
+def measure(value: object) -> tuple[float, float, bool] | None:
+    """Mean, standard deviation, and whether all is one number. Integers that are not one number are labels or indices: their mean says nothing."""
+    if not isinstance(value, torch.Tensor) or not value.numel():
+        return None
+    if value.is_complex() or value.dtype == torch.bool:
+        return None
+    try:
+        numbers = value.detach().double()
+        constant = bool(numbers.min() == numbers.max())
+        if not constant and not value.is_floating_point():
+            return None
+        return numbers.mean().item(), numbers.std(correction=0).item(), constant
+    except RuntimeError:  # a tensor that has a shape and no numbers, as on the meta device
+        return None
 
 
 def fingerprint(path: Path) -> str:
@@ -23,6 +41,8 @@ def fingerprint(path: Path) -> str:
     digest = hashlib.sha256(
         f"torch {version('torch')}\n{notebook.code(ast.parse(source))}".encode()
     )
+    for program in (__file__, demos.__file__, bindings.__file__, trace.__file__):
+        digest.update(f"{notebook.code(ast.parse(Path(program).read_text()))}\n".encode())
     for module, tree in sorted(notebook.modules(source).items()):
         digest.update(f"{module.relative_to(notebook.ROOT)}\n{notebook.code(tree)}\n".encode())
     return digest.hexdigest()
@@ -36,7 +56,11 @@ def make(path: Path, folder: Path) -> None:
     if target.exists() and json.loads(target.read_text())["fingerprint"] == wanted:
         return
     print(f"running {path.relative_to(notebook.ROOT)}", flush=True)
-    record = {"fingerprint": wanted, "printed": demos.run(path)}
+    record = {
+        "fingerprint": wanted,
+        "printed": demos.run(path),
+        "bound": trace.run(path, measure),
+    }
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     unfinished.write_text(json.dumps(record, indent=1) + "\n")

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from .openings import guard
 from .sections import Output, Section
@@ -63,8 +64,17 @@ def run(path: Path) -> Printed:
     """Runs the demo of a module as `python path` would. Whatever it raises passes through, and fails the build."""
     recorder = Recorder(str(path), demo(path.read_text(encoding="utf-8")))
     with contextlib.redirect_stdout(recorder):
-        runpy.run_path(str(path), run_name="__main__")
+        start(path)
     return recorder.printed
+
+
+def start(path: Path) -> None:
+    """As from a command line without arguments, whatever those of the program are that runs the demos."""
+    arguments, sys.argv = sys.argv, [str(path)]
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    finally:
+        sys.argv = arguments
 
 
 def with_printed(sections: list[Section], source: str, printed: Printed) -> list[Section]:
@@ -83,7 +93,9 @@ def with_printed(sections: list[Section], source: str, printed: Printed) -> list
     return found
 
 
-def read(path: Path) -> Printed:
-    return [
-        (index, text) for index, text in json.loads(path.read_text(encoding="utf-8"))["printed"]
-    ]
+def read(path: Path) -> dict[str, Any]:
+    """The record: what was `printed`, and what the lines `bound`, which [the tracer][mkdocstrings_handlers.annotated.trace] tells."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        key: [tuple(entry) for entry in record.get(key, ())] for key in ("printed", "bound")
+    }

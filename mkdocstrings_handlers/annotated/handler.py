@@ -28,10 +28,11 @@ from markupsafe import Markup
 from mkdocs.exceptions import PluginError
 from mkdocstrings import BaseHandler, CollectionError
 
-from . import demos
+from . import crossrefs, demos, trace
 from .diff import Difference, find, shown
 from .figures import inline_png, inline_svg
 from .highlight import highlight
+from .legend import Entry, Explanations, Tie, legend
 from .links import LinksExtension, code_links
 from .math import MathExtension, Origin
 from .names import Names
@@ -73,6 +74,8 @@ class Document:
     names: Names | None = None
     highlighted: list[str] = field(default_factory=list)
     lines: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    explanations: Explanations | None = None
+    shapes: Mapping[int, tuple[str, int]] = field(default_factory=dict)
 
 
 class AnnotatedHandler(BaseHandler):
@@ -129,9 +132,18 @@ class AnnotatedHandler(BaseHandler):
             # Python only warns of `"\\mu"`. On a page it's a formula that lost its letters, so here it's an error.
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                sections = self._with_demo(read_module(source), source, identifier)
-                meanings = Meanings(source, identifier, path.stem == "__init__")
-                return Document(identifier, place, sections, source, meanings, Names(source))
+                record = self._record(source, identifier)
+                sections = demos.with_printed(read_module(source), source, record["printed"])
+                return Document(
+                    identifier,
+                    place,
+                    sections,
+                    source,
+                    Meanings(source, identifier, path.stem == "__init__"),
+                    Names(source),
+                    explanations=Explanations(source, sections, record["bound"]),
+                    shapes=trace.shapes(source, record["bound"]),
+                )
         except SyntaxError as error:
             hint = (
                 ' Begin the string with r""" to keep its backslashes.'
@@ -140,19 +152,17 @@ class AnnotatedHandler(BaseHandler):
             )
             raise CollectionError(f"{place}:{error.lineno}: {error.msg}.{hint}") from error
 
-    # What the demos print is recorded beforehand, in the folder that the configuration names as `demos`.
-    def _with_demo(
-        self, sections: list[Section], source: str, identifier: str
-    ) -> list[Section]:
+    # What the demos print and bind is recorded beforehand, in the folder that the configuration names as `demos`.
+    def _record(self, source: str, identifier: str) -> dict[str, Any]:
         if not self.recorded or not demos.demo(source):
-            return sections
+            return {"printed": [], "bound": []}
         record = self.root / self.recorded / f"{identifier}.json"
         if not record.is_file():
             raise CollectionError(
                 f"{identifier}: its demo has not been run, as {self.recorded}/{record.name} is missing. "
                 "`make site` runs it; do that first."
             )
-        return demos.with_printed(sections, source, demos.read(record))
+        return demos.read(record)
 
     def _notebook(self, identifier: str) -> Document:
         path = self.root / identifier
@@ -176,6 +186,7 @@ class AnnotatedHandler(BaseHandler):
         if isinstance(data, Difference):
             template = self.env.get_template("diff.html.jinja")
             return template.render(shown(data, self.places, self.page or Page("")))
+        self.ties: list[Tie] = []
         data = replace(data, highlighted=self._highlighted(data))
         rows = [self._row(section, data, options) for section in data.sections]
         outline = [row for row in rows if row["listed"]] if options.outline else []
@@ -183,6 +194,7 @@ class AnnotatedHandler(BaseHandler):
             document=data,
             rows=rows,
             outline=outline,
+            legend=self._legend(data),
             take=self.take.along(data.name, data.path, page_url(self.md), options.bundle),
         )
 
@@ -206,6 +218,23 @@ class AnnotatedHandler(BaseHandler):
     def _here(self, document: Document) -> Page:
         shown = self.places.shown
         return self.page or Page(shown.get(document.name) or shown.get(document.path) or "")
+
+    def _legend(self, document: Document) -> list[dict[str, Any]]:
+        def inline(text: str) -> Markup:
+            html = self.do_convert_markdown(text, 0).strip()
+            return Markup(html.removeprefix("<p>").removesuffix("</p>"))
+
+        entries: list[Entry] = (
+            legend(self.ties, document.explanations) if document.explanations else []
+        )
+        return [
+            {
+                "entry": entry,
+                "symbol": inline(f"$\\code{{{entry.tie.name}}}{{{entry.tie.symbol}}}$"),
+                "meaning": inline(entry.meaning),
+            }
+            for entry in entries
+        ]
 
     def _row(self, section: Section, document: Document, options: Options) -> dict[str, Any]:
         """
@@ -242,7 +271,7 @@ class AnnotatedHandler(BaseHandler):
             "anchor": anchor,
             "own_anchor": "" if heading else anchor,
             "kind": section.kind,
-            "scope": section.name.partition(".")[0],
+            "scope": document.names.scope(section) if document.names else "",
             "label": label,
             "listed": bool(label and section.kind != "module" and (heading or not private)),
             "titled": bool(heading),
@@ -267,6 +296,8 @@ class AnnotatedHandler(BaseHandler):
     def _prose(
         self, text: str, section: Section, document: Document, options: Options
     ) -> Markup:
+        if document.names:
+            crossrefs.check(section, document.path, document.name, document.sections, self.root)
         known = document.names.visible(section.name, section.kind) if document.names else None
         origin = Origin(
             document.path,
@@ -292,6 +323,8 @@ class AnnotatedHandler(BaseHandler):
                 extension.origin = None
             if links:
                 links.href = None
+            scope = document.names.scope(section) if document.names else ""
+            self.ties += [Tie(*tie, section.name, scope) for tie in origin.ties]
 
     def _spoken(self, section: Section, document: Document, text: str) -> str | None:
         """Where code in the prose leads: not into the section that says it."""

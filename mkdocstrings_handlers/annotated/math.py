@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 from xml.etree.ElementTree import Element, SubElement
@@ -26,9 +26,8 @@ from pymdownx.arithmatex import RE_DOLLAR_BLOCK, RE_SMART_DOLLAR_INLINE, RE_TEX_
 from pymdownx.util import escape_chars
 
 from .katex import Katex, MathError
-from .names import nearest
+from .names import nearest, symbols
 
-CODE = re.compile(r"\\code\s*\{([^{}]*)\}")
 BLOCK = re.compile(rf"(?sm)^(?:{RE_DOLLAR_BLOCK}|{RE_TEX_BLOCK})[ ]*$")
 
 
@@ -36,7 +35,7 @@ BLOCK = re.compile(rf"(?sm)^(?:{RE_DOLLAR_BLOCK}|{RE_TEX_BLOCK})[ ]*$")
 class Origin:
     r"""
     Where the text that is being converted stands: the file, and the line in it of each of the text's lines.
-    If it stands beside code, `known` are the names that `\code` may use there, in the scope called `scope`.
+    If it stands beside code, `known` are the names that `\code` may use there, in the scope called `scope`; `ties` gathers those that were used.
     """
 
     path: str
@@ -44,14 +43,16 @@ class Origin:
     lines: Sequence[int]
     scope: str = ""
     known: Set[str] | None = None
+    ties: list[tuple[str, str, str]] = field(default_factory=list)
 
     def check(self, tex: str) -> None:
-        for code in CODE.finditer(tex) if self.known is not None else ():
-            if code[1] not in (self.known or ()):
-                place = self.place(tex, tex[: code.start()].count("\n"))
+        for name, symbol, at in symbols(tex) if self.known is not None else ():
+            place = self.place(tex, tex[:at].count("\n"))
+            if name not in (self.known or ()):
                 raise PluginError(
-                    f"{place}: `{code[0]}` names nothing in the scope of {self.scope}. {nearest(code[1], self.known or set())}"
+                    f"{place}: `\\code{{{name}}}` names nothing in the scope of {self.scope}. {nearest(name, self.known or set())}"
                 )
+            self.ties.append((name, symbol, place))
 
     def place(self, tex: str, line: int = 0) -> str:
         # Inside a list the formula has lost its indentation, so it is looked for as a whole, and if need be by its first line.

@@ -9,10 +9,26 @@ from __future__ import annotations
 import ast
 import builtins
 import difflib
+import re
 from collections import defaultdict
-from collections.abc import Set
+from collections.abc import Iterator, Set
 
-from .openings import DEFINITIONS
+from .openings import DEFINITIONS, guard
+from .sections import Section
+
+TIE = re.compile(r"\\code\s*\{([^{}]*)\}\s*")
+DEMO = "__main__"
+
+
+def symbols(tex: str) -> Iterator[tuple[str, str, int]]:
+    """Name, symbol and position of each tie. A symbol may have braces of its own."""
+    for m in TIE.finditer(tex):
+        depth = 0
+        for end in range(m.end(), len(tex)):
+            depth += (tex[end] == "{") - (tex[end] == "}")
+            if not depth:
+                yield m[1], tex[m.end() :][1 : end - m.end()], m.start()
+                break
 
 
 class Names:
@@ -26,7 +42,15 @@ class Names:
 
     def __init__(self, source: str) -> None:
         self.scopes: dict[str, set[str]] = defaultdict(set)
-        self._walk(ast.parse(source), "")
+        tree = ast.parse(source)
+        self._walk(tree, "")
+        self.demo = getattr(guard(tree), "lineno", None)
+
+    def scope(self, section: Section) -> str:
+        """Where a tie holds: in a class or function as a whole, or in the demo. What the introduction ties, it ties everywhere."""
+        if self.demo and section.span.start >= self.demo:
+            return DEMO
+        return section.name.partition(".")[0]
 
     def visible(self, name: str, kind: str) -> set[str]:
         within = kind in {"module", "class"}

@@ -19,6 +19,8 @@ r"""
 # A small module
 
 It halves, and says $\code{x}{x} / 2$.
+
+* `x`: what is halved
 """
 
 import math

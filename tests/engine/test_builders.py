@@ -73,6 +73,19 @@ def test_a_wrong_formula_fails_the_build_with_its_place(
 
 
 @pytest.mark.parametrize("builder", BUILDERS)
+def test_a_broken_reference_fails_the_build_with_its_place(
+    project: Path, build, builder: str
+) -> None:
+    source = (project / "small.py").read_text().replace("[small.twice][]", "[small.twise][]")
+    (project / "small.py").write_text(source)
+    line = next(n for n, text in enumerate(source.split("\n"), 1) if "twise" in text)
+    done = build(project, builder)
+    assert done.returncode != 0
+    told = " ".join((done.stdout + done.stderr).split())
+    assert f"small.py:{line}: the reference to `small.twise` leads nowhere." in told
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
 def test_a_wrong_formula_in_an_ordinary_page_names_the_page(
     project: Path, build, builder: str
 ) -> None:

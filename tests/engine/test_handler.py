@@ -124,6 +124,18 @@ def test_a_symbol_tied_to_nothing_names_file_line_and_the_nearest_name(
         page(project, handler, source)
 
 
+def test_a_renamed_variable_leaves_its_symbol_behind(
+    project: Path, handler: AnnotatedHandler
+) -> None:
+    source = (project / "small.py").read_text().replace("self.by", "self.factor")
+    source = source.replace(r"\code{self.factor}", r"\code{self.by}")
+    line = next(n for n, text in enumerate(source.split("\n"), 1) if r"\code{self.by}" in text)
+    with pytest.raises(
+        PluginError, match=rf"^page\.py:{line}: `\\code{{self\.by}}` names nothing"
+    ):
+        page(project, handler, source)
+
+
 def test_a_name_of_another_function_is_out_of_scope(
     project: Path, handler: AnnotatedHandler
 ) -> None:
@@ -139,9 +151,45 @@ def test_parameters_attributes_locals_and_module_names_are_in_scope(
     project: Path, handler: AnnotatedHandler, name: str
 ) -> None:
     source = (
-        (project / "small.py").read_text().replace("Not by zero", rf"$\code{{{name}}}{{n}}$")
+        (project / "small.py")
+        .read_text()
+        .replace("Not by zero", rf"$\code{{{name}}}{{n}}$")
+        .replace("* `x`", f"* `{name}`: it\n* `x`")
     )
     assert f'data-code="{name}"' in page(project, handler, source)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[x][small.twise]", r"`small\.twise` leads nowhere\. Did you mean `small\.twice`\?"),
+        ("[`small.nothing`][]", r"`small\.nothing` leads nowhere\. "),
+        ("[two\nlines][small.Halver.by]", r"`small\.Halver\.by` leads nowhere"),
+        ("[x](#try-that)", r"no `#try-that` on this page\. Did you mean `try-it`\?"),
+    ],
+)
+def test_a_broken_reference_names_file_and_line(
+    project: Path, handler: AnnotatedHandler, text: str, says: str
+) -> None:
+    source = f'"""\n# T\n\nSee {text}.\n"""\n\n# ## Try it\nx = 1\n'
+    line = 4 + text.count("\n")
+    with pytest.raises(PluginError, match=rf"^page\.py:{line}: .*{says}"):
+        page(project, handler, source)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[x][small.twice], [`small.Halver`][], [x][small], [x](#try-it), [y](#page), [z](#inner)",
+        "`[x][small.nothing]`, `a[i][j]`, $[a][b.c]$, [`torch.nn.Conv2d`][]",
+        "```python\n[x][small.nothing]\n```",
+        "[x][label] and [y][numpy.ndarray]\n\n[label]: https://example.org",
+    ],
+)
+def test_references_that_lead_somewhere_and_what_is_none_pass(
+    project: Path, handler: AnnotatedHandler, text: str
+) -> None:
+    page(project, handler, f'"""\n# T\n\nSee {text}\n\n## Inner\n"""\n\n# ## Try it\nx = 1\n')
 
 
 def test_a_docstring_that_python_would_eat_is_refused(

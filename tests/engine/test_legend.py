@@ -1,0 +1,195 @@
+"""What the symbols mean is found where the source says it, and asked for where it doesn't."""
+
+import re
+from pathlib import Path
+
+import pytest
+from mkdocs.exceptions import PluginError
+
+from mkdocstrings_handlers.annotated import AnnotatedHandler
+from mkdocstrings_handlers.annotated.legend import items, plain
+from mkdocstrings_handlers.annotated.names import Names, symbols
+from mkdocstrings_handlers.annotated.sections import read_module
+
+ROOT = Path(__file__).resolve().parents[2]
+
+MODULE = r'''r"""
+# Legend
+
+$\code{total}{S}$, then $\code{Adder}{A}$.
+"""
+
+
+class Adder:
+    r"""
+    ## Adding up
+
+    $$\code{self.start}{s_0} + \code{x}{x}$$
+
+    * `start`: where to begin, at 0 for a sum
+    """
+
+    def __init__(self, start: float) -> None:
+        self.start = start
+
+    # $\code{x}{x_i}$ and $\code{scaled}{\hat x}$.
+    def __call__(
+        self,
+        x: list,  # [N], the numbers
+    ) -> float:
+        scaled = [2 * one for one in x]  # [2, N] -> [N], twice `x`: all of them
+        total = sum(scaled)
+        return self.start + total
+
+
+def other(total):  # noqa: D103
+    r"""
+    * returns $\code{total}{T}$: the total, again; `more`: nothing
+    """
+    return total
+
+
+if __name__ == "__main__":
+    # $\code{total}{t}$
+    total = 3  # what it is here
+'''
+
+
+@pytest.fixture
+def rows(project: Path, handler: AnnotatedHandler):
+    def of(source: str) -> list[tuple[str, ...]]:
+        (project / "page.py").write_text(source, encoding="utf-8")
+        options = handler.get_options({})
+        html = handler.render(handler.collect("page", options), options)
+        found = re.findall(r'<tr data-scope="([^"]*)">(.*?)</tr>', html, re.DOTALL)
+        return [
+            (scope, *(re.sub(r"<var.*</var>|<[^>]+>", "", cell).strip() for cell in cells))
+            for scope, row in found
+            for cells in [re.findall(r"<td>(.*?)</td>", row, re.DOTALL)]
+        ]
+
+    return of
+
+
+def test_a_meaning_comes_from_a_list_a_comment_or_a_heading_the_nearest_first(rows) -> None:
+    assert rows(MODULE) == [
+        ("", "S", "total", "the total", ""),
+        ("", "A", "Adder", "Adding up", ""),
+        ("Adder", "s", "self.start", "where to begin", ""),
+        ("Adder", "x", "x", "the numbers", "[N]"),
+        ("Adder", "x̂", "scaled", "twice x", "[N]"),
+        ("__main__", "t", "total", "what it is here", ""),
+    ]
+
+
+def test_a_page_without_ties_has_no_legend(rows) -> None:
+    assert rows('"""# T"""\nx = 1\n') == []
+
+
+def test_a_symbol_without_a_meaning_names_file_and_line(rows) -> None:
+    source = MODULE.replace("  # [N], the numbers", "")
+    line = source.split("\n").index(next(t for t in source.split("\n") if "{s_0}" in t)) + 1
+    with pytest.raises(PluginError, match=rf"^page\.py:{line}: nothing says what `x` is"):
+        rows(source)
+
+
+def test_a_list_item_may_explain_several_names_and_only_its_first_clause_is_taken() -> None:
+    text = (
+        "* `a`, `b`: the ends of [it][x.y], included\n* returns $\\code{w}{\\hat W}$: a sum\n  "
+        "over $i, j$; $\\code{v}{v}$: less\n* see `c`: no\n"
+    )
+    assert list(items(text)) == [
+        ("a", "the ends of it"),
+        ("b", "the ends of it"),
+        ("w", "a sum over $i, j$"[: -len(" $i, j$")]),
+        ("v", "less"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tex", "text"),
+    [
+        (r"\hat W_{i,j}", "Ŵ"),
+        (r"\sigma_i^2", "σ² sigma"),
+        (r"\epsilon", "ε epsilon"),
+        (r"\frac{\partial L}{\partial W}", "∂L/∂W"),
+        (r"\overline{(x - m)^2}", "(x-m)²"),
+        (r"\hat{\mu}", "μ̂ mu"),
+        (r"\text{BatchNorm}", "BatchNorm"),
+    ],
+)
+def test_the_search_finds_a_symbol_by_its_letters_and_its_name(tex: str, text: str) -> None:
+    assert plain(tex) == text
+
+
+# ---- The pages of the library ----
+
+MODULES = sorted(path for path in (ROOT / "labml_ws").glob("*.py") if path.stem != "__init__")
+FORMULA = re.compile(
+    r"\$\$(.+?)\$\$|(\\begin\{align\}.+?\\end\{align\})|\$([^$]+)\$", re.DOTALL
+)
+
+
+def bare(symbol: str) -> str:
+    r"""`\sigma_i^2` and `\sigma_{c}^2` are one symbol: its indices are left out."""
+    return re.sub(r"_(\{[^{}]*\}|\w)|\s", "", symbol)
+
+
+def untied(tex: str, symbol: str) -> bool:
+    """Whether a symbol stands in what is left of a formula without its ties."""
+    for name, inner, _ in symbols(tex):
+        tex = tex.replace(f"\\code{{{name}}}{{{inner}}}", " ")
+    tex = re.sub(r"_(\{[^{}]*\}|\w)|\\(text|mathbb|begin|end)\{[^{}]*\}", "", tex)
+    tex = re.sub(r"(\\(?:hat|bar|tilde)) *", r"\1", tex)
+    # Another symbol may contain this one: an accent, a command or a power makes it another.
+    accent = r"(?<![A-Za-z])(?<!\\hat)(?<!\\hat\{)(?<!\\)(?<!\\partial )"
+    power = "" if "^" in symbol else r"(?!\^)"
+    return re.search(rf"{accent}{re.escape(symbol)}(?![A-Za-z]){power}", tex) is not None
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_a_symbol_that_is_tied_once_is_tied_wherever_its_name_is_in_scope(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    sections, names = read_module(source), Names(source)
+    formulas = [
+        (section, next(filter(None, m.groups())))
+        for section in sections
+        for m in FORMULA.finditer(section.prose)
+    ]
+    tied = {
+        (names.scope(section), name, bare(symbol))
+        for section, tex in formulas
+        for name, symbol, _ in symbols(tex)
+    }
+    left = [
+        f"{path.name}:{section.first_line}: {symbol} in {tex!r} is `{name}`"
+        for section, tex in formulas
+        for scope, name, symbol in sorted(tied)
+        if scope in ("", names.scope(section))
+        and name in names.visible(section.name, section.kind)
+        and untied(tex, symbol)
+    ]
+    assert left == []
+
+
+def test_the_library_ties_its_symbols() -> None:
+    ties = {path.stem: len(list(symbols(path.read_text(encoding="utf-8")))) for path in MODULES}
+    assert ties["standardization"] > 20
+    assert ties["batch_channel_norm"] > 30
+    assert ties["layers"] > 8
+
+
+@pytest.mark.parametrize(
+    ("tex", "symbol", "found"),
+    [
+        (r"\frac{W}{2}", "W", True),
+        (r"\code{weight}{W}", "W", False),
+        (r"\hat W + 1", "W", False),
+        (r"\hat W + 1", r"\hatW", True),
+        (r"\sigma^2", r"\sigma", False),
+        (r"\sigma_i^2", r"\sigma^2", True),
+        (r"\code{sigma}{\sqrt{\sigma^2 + \epsilon}}", r"\epsilon", False),
+    ],
+)
+def test_the_test_of_untied_symbols_can_fail(tex: str, symbol: str, found: bool) -> None:
+    assert untied(tex, symbol) is found
