@@ -259,7 +259,7 @@ def test_a_notebook_shows_what_its_demo_printed(root: Path, site: Path) -> None:
             (site / "download" / f"{name}.ipynb").read_text(), as_version=4
         )
         shown = [o.text for c in notebook.cells for o in c.get("outputs", [])]
-        assert "".join(shown) == "".join(text for _, text in demos.read(record))
+        assert "".join(shown) == "".join(text for _, text in demos.read(record)["printed"])
         assert shown
 
 

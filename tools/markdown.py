@@ -4,6 +4,7 @@
 module or a notebook, and not from the HTML. A page at `x.html` is at `x.html.md`, as https://llmstxt.org proposes.
 """
 
+import difflib
 import os
 import posixpath
 import re
@@ -17,9 +18,10 @@ from typing import Any
 import griffe
 import yaml
 
-from mkdocstrings_handlers.annotated import demos
+from mkdocstrings_handlers.annotated import demos, diff
 from mkdocstrings_handlers.annotated.links import REFERENCE, torch_url
 from mkdocstrings_handlers.annotated.notebooks import read_notebook
+from mkdocstrings_handlers.annotated.places import Places
 from mkdocstrings_handlers.annotated.references import CITATION, EVERYTHING
 from mkdocstrings_handlers.annotated.sections import Section, read_module
 from mkdocstrings_handlers.annotated.works import read_works
@@ -35,9 +37,10 @@ FENCE = re.compile(r"(^ *```.*?^ *```[^\n]*$|(?<!\[)`[^`\n]+`(?!\]))", re.MULTIL
 CODE = re.compile(r"\\code\s*\{[^{}]*\}\s*\{")
 LINK = re.compile(r"(?<=\]\()([^()\s]+)(?=\))")
 CROSS = re.compile(r"\[([^\[\]]+)\]\[([\w.]*)\]")
-# What only a renderer needs: classes, anchors, and the tags that hold two blocks beside each other.
+# What only a renderer needs: included drawings, classes, anchors, and the tags that hold two blocks beside each other.
 LAYOUT = re.compile(
-    r"^\{ ?[.#:][^{}\n]*\}\n?|^</?div[^>\n]*>\n?| *\{ ?[.#][^{}\n]*\}(?=\s*$)", re.MULTILINE
+    r"^--8<-- .*\n?|^\{ ?[.#:][^{}\n]*\}\n?|^</?div[^>\n]*>\n?| *\{ ?[.#][^{}\n]*\}(?=\s*$)",
+    re.MULTILINE,
 )
 
 
@@ -91,7 +94,11 @@ class Renderings:
         found: dict[str, Page] = {}
         for page in self.pages:
             for m in DIRECTIVE.finditer(page.text):
-                if "handler: annotated" in m[2] and not m[1].endswith(".ipynb"):
+                if (
+                    "handler: annotated" in m[2]
+                    and "diff_from" not in m[2]
+                    and not m[1].endswith(".ipynb")
+                ):
                     found[m[1]] = page
                     for section in read_module(self._source(m[1])):
                         found[f"{m[1]}.{section.name}".rstrip(".")] = page
@@ -122,16 +129,24 @@ class Renderings:
     def _directive(self, name: str, options: str, page: Page) -> str:
         if name.endswith(".ipynb"):
             return "\n\n".join(_section(s) for s in read_notebook(self.root / name))
+        if old := re.search(r"diff_from: *(\S+)", options):
+            return self._difference(old[1], name)
         if "handler: annotated" in options:
             source = self._source(name)
             sections = read_module(source)
             record = self.root / "build" / "demos" / f"{name}.json"
             if demos.demo(source) and record.is_file():
-                sections = demos.with_printed(sections, source, demos.read(record))
+                sections = demos.with_printed(sections, source, demos.read(record)["printed"])
             level = re.search(r"heading_level: *(\d)", options)
             deeper = "#" * (int(level[1]) - 1 if level else 0)
             return "\n\n".join(_section(section, deeper) for section in sections)
         return self._signature(name, page)
+
+    def _difference(self, old: str, new: str) -> str:
+        places = Places(self.root, self.docs)
+        texts = [[line.text for line in diff.find(name, places).lines] for name in (old, new)]
+        lines = difflib.unified_diff(*texts, old, new, lineterm="")
+        return "\n".join(["```diff", *lines, "```"])
 
     def _signature(self, name: str, page: Page) -> str:
         """What the reference says of a name: how it is called, and where the reasons are."""

@@ -28,7 +28,10 @@ from tools.cells import Cell, Resolve, cells, markdown
 
 ROOT = bundle.ROOT
 RECORDED = ROOT / "build" / "demos"
-PAGE = re.compile(r"^::: ([\w./]+)\n    handler: annotated", re.MULTILINE)
+# A page that compares two objects (`diff_from`) shows no module.
+PAGE = re.compile(
+    r"^::: ([\w./]+)\n    handler: annotated(?!\n    options:\n      diff_from:)", re.MULTILINE
+)
 
 # A command line is no demo. This is what the notebook does in its place.
 COMMANDS = {
@@ -116,7 +119,7 @@ def _printed(statements: list[ast.stmt], name: str, cell: Cell) -> str:
     if cell.kind != "code" or cell.section is None or not record.is_file():
         return ""
     lines = [node.lineno for node in statements]
-    return "".join(t for i, t in demos.read(record) if lines[i] in cell.section.span)
+    return "".join(t for i, t in demos.read(record)["printed"] if lines[i] in cell.section.span)
 
 
 def checkout(repo: str, extra: str, folder: str) -> list[Cell]:
