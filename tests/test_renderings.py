@@ -77,7 +77,9 @@ def test_references_become_links_to_the_other_renderings(renderings: Renderings)
 
 def test_no_reference_is_left_unresolved(renderings: Renderings) -> None:
     for each in renderings.pages:
-        text = re.sub(r"```.*?```|`[^`\n]*`", "", renderings.markdown(each), flags=re.DOTALL)
+        text = re.sub(
+            r"^```.*?^```$|`[^`\n]*`", "", renderings.markdown(each), flags=re.DOTALL | re.M
+        )
         assert (
             re.findall(
                 r"\]\[[\w.]*\]|\[@[\w*]|\\code\{|^:::|^\{ ?[.#]", text, flags=re.MULTILINE

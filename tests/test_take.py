@@ -1,6 +1,7 @@
 """What a reader takes along runs where it is said to run, and computes what the library computes."""
 
 import ast
+import codeop
 import copy
 import importlib.util
 import json
@@ -147,7 +148,7 @@ def test_the_one_file_and_the_notebooks_run_where_only_torch_is(
     printed = json.loads(done.stdout)
     assert printed["single"] == "(1, 10) (2, 8, 6, 6)\n"
     for module in bundle.MODULES:
-        record = demos.read(root / "build" / "demos" / f"labml_ws.{module}.json")
+        record = demos.read(root / "build" / "demos" / f"labml_ws.{module}.json")["printed"]
         shown = "".join(text for _, text in record).splitlines()
         found = printed[module].splitlines()
         assert len(found) == len(shown) > 1
@@ -279,9 +280,11 @@ def test_the_other_notebooks_run_where_the_project_is_installed(
         # As in a notebook, what `dataclass` looks up must be found in the module that is being run.
         module = ModuleType("__main__")
         monkeypatch.setitem(sys.modules, "__main__", module)
+        # And a `from __future__ import` in one cell holds for those that follow.
+        compiled = codeop.Compile()
         for cell in code_cells(files[place]):
             if "sys.argv[1:] = " not in cell:
-                exec(compile(cell, place, "exec", dont_inherit=True), module.__dict__)
+                exec(compiled(cell, place, "exec"), module.__dict__)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -51,7 +51,7 @@ LISTED = {
 INNER = {
     "torch": """
         accelerator ao backends classes compiler cpp cpu distributed distributions export functional futures hub jit library masked
-        monitor mps mtia multiprocessing nested ops overrides package profiler quantization quasirandom random return_types
+        monitor mps mtia multiprocessing nested onnx ops overrides package profiler quantization quasirandom random return_types
         serialization signal sparse storage torch_version types utils version windows xpu
     """,
     "torch.autograd": """
