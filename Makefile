@@ -23,7 +23,7 @@ INPUTS := mkdocs.yml $(shell find docs labml_ws mkdocstrings_handlers -type f \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help site serve test lint format results shots clean distclean FORCE
+.PHONY: help site serve test lint format results shots lighthouse clean distclean FORCE
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ docs/runs/%/config.json: | $(INSTALLED)
 shots: build/site.made ## screenshot every page at three widths, light and dark, into build/shots/
 	@chromium="$$($(PY) tools/chromium.py)" && CHROMIUM="$$chromium" $(PY) tools/shots.py
 
+lighthouse: build/site.made ## score every page as a phone on a slow network sees it; wants a quiet machine (PAGES="index.html ..." TIMES=3)
+	@chromium="$$($(PY) tools/chromium.py)" && CHROMIUM="$$chromium" $(PY) -m tools.lighthouse --times $(or $(TIMES),1) $(PAGES)
+
 clean: ## remove the site and all that was built for it
 	rm -rf site build dist docs/assets/vendor docs/tutorials/*.ipynb .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
@@ -101,8 +104,9 @@ $(DEMOS): $(LIBRARY) tools/demo.py tools/notebook.py mkdocstrings_handlers/annot
 	@$(PY) -m tools.demo $(@D) $(LIBRARY)
 	@touch $@
 
-build/site.made: $(INPUTS) build/inputs $(DEMOS) $(NOTEBOOKS) $(VENDOR) $(INSTALLED)
+build/site.made: $(INPUTS) build/inputs $(DEMOS) $(NOTEBOOKS) $(VENDOR) $(INSTALLED) $(NODE_MODULES) tools/finish.py tools/fonts.py tools/bundle.mjs
 	$(PY) -m mkdocs build --strict --quiet
+	$(PY) -m tools.finish site
 	@touch $@
 
 # The list of inputs, renewed only when it differs: a deleted page or another REPO_URL is a change too.
