@@ -38,6 +38,7 @@ SCRIPT = re.compile(r'[ \t]*<script src="([^"]*?)(assets/[^"]+)"(?: defer)?></sc
 INLINE = re.compile(r"<script(?P<attributes>[^>]*)>(?P<code>.*?)</script>", re.DOTALL)
 IMAGE = re.compile(r'<img\b(?![^>]*\b(?:width|height)=)[^>]*\bsrc="([^":]+\.png)"')
 HAS = re.compile(r"\bbody:has\(\.([\w-]+)\)")
+HEADING = re.compile(r"<h([1-6])\b(.*?)</h\1>", re.DOTALL)
 FORMULA = 'class="katex'
 # What must be so before the first paint, else something moves or flashes: the fonts (they travel in the sheet, but are unpacked only when they are
 # asked for), the class that says that scripts run, the scheme of a first visit (the theme's own script comes late and would repaint it all).
@@ -116,6 +117,14 @@ def finish(site: Path, site_url: str = "", cache: Path = CACHE) -> None:
         kinds |= set(HAS.findall(css))
         (site / sheet).write_text(HAS.sub(r"body.has-\1", css), encoding="utf-8")
 
+    for script in scripts:
+        # The theme puts each copy button into a landmark, and none of them has a name.
+        code = (site / script).read_text(encoding="utf-8")
+        (site / script).write_text(
+            code.replace('("nav",{class:"md-code__nav"})', '("div",{class:"md-code__nav"})'),
+            encoding="utf-8",
+        )
+
     built = _bundle(site, {"site": own, "katex": katex}, {"site": scripts}, list(pages))
     policy = POLICY.copy()
     for path, text in pages.items():
@@ -123,7 +132,7 @@ def finish(site: Path, site_url: str = "", cache: Path = CACHE) -> None:
         text = text.replace('role="dialog">', 'role="dialog" aria-label="Search">')
         # With a repository's address the theme asks GitHub for its stars.
         text = text.replace(' data-md-component="source"', "")
-        text = _kinds(text, kinds)
+        text = _levels(_kinds(text, kinds))
         text = IMAGE.sub(_sized(path.parent), text)
         text = re.sub(
             r"(<script>var palette=.*?</script>)",
@@ -193,6 +202,26 @@ def _kinds(text: str, kinds: set[str]) -> str:
         if re.search(rf'class="([^"]* )?{kind}[ "]', text)
     ]
     return text.replace("<body ", f'<body class="{" ".join(held)}" ', 1) if held else text
+
+
+def _levels(text: str) -> str:
+    """
+    A docstring's heading may come two levels below the object that it describes; someone who goes from heading to heading would look for the one between.
+
+    >>> _levels('<h1>A</h1><h3 id="b">B</h3><h4>C</h4><h3>D</h3>')
+    '<h1>A</h1><h2 id="b">B</h2><h3>C</h3><h2>D</h2>'
+    """
+    open_: list[tuple[int, int]] = []  # levels as they are, and as they become
+
+    def raised(heading: re.Match[str]) -> str:
+        level = int(heading[1])
+        while open_ and open_[-1][0] >= level:
+            open_.pop()
+        becomes = min(level, open_[-1][1] + 1 if open_ else level)
+        open_.append((level, becomes))
+        return f"<h{becomes}{heading[2]}</h{becomes}>"
+
+    return HEADING.sub(raised, text)
 
 
 def _sized(folder: Path) -> Callable[[re.Match[str]], str]:
