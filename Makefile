@@ -28,7 +28,7 @@ INPUTS := mkdocs.yml $(shell find docs labml_ws mkdocstrings_handlers overrides 
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help site serve test lint format results shots clean distclean FORCE
+.PHONY: help site serve test lint format results shots lighthouse clean distclean FORCE
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +67,9 @@ docs/runs/%/config.json: | $(INSTALLED)
 
 shots: build/site.made ## screenshot every page at three widths, light and dark, into build/shots/
 	@chromium="$$($(PY) tools/chromium.py)" && CHROMIUM="$$chromium" $(PY) tools/shots.py
+
+lighthouse: build/site.made ## score every page as a phone on a slow network sees it; wants a quiet machine (PAGES="index.html ..." TIMES=3)
+	@chromium="$$($(PY) tools/chromium.py)" && CHROMIUM="$$chromium" $(PY) -m tools.lighthouse --times $(or $(TIMES),1) $(PAGES)
 
 clean: ## remove the site and all that was built for it
 	rm -rf site build dist docs/assets/vendor docs/assets/pictures docs/download docs/tutorials/*.ipynb .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -122,10 +125,11 @@ $(TAKE): $(LIBRARY) $(wildcard mkdocstrings_handlers/annotated/*.py tools/*.py) 
 	@$(PY) -m tools.take docs/download
 	@touch $@
 
-build/site.made: $(INPUTS) build/inputs $(MADE) tools/markdown.py tools/search.py $(INSTALLED)
+build/site.made: $(INPUTS) build/inputs $(MADE) tools/markdown.py tools/search.py tools/finish.py tools/fonts.py tools/bundle.mjs $(INSTALLED)
 	$(PY) -m mkdocs build --strict --quiet
 	@$(PY) -m tools.markdown site
 	@$(PY) -m tools.search site
+	@$(PY) -m tools.finish site
 	@touch $@
 
 # The list of inputs, renewed only when it differs: a deleted page or another REPO_URL is a change too.

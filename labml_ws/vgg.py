@@ -7,7 +7,7 @@ the signal in range, what a normalization does, or fails to do, shows.
 
 The convolution and the normalization are arguments, so that one network serves every comparison.
 
-| | `conv` | `norm` |
+| network | `conv` | `norm` |
 |---|---|---|
 | no normalization | `nn.Conv2d` | `None` |
 | BN | `nn.Conv2d` | `nn.BatchNorm2d` |

@@ -1,4 +1,16 @@
-// A block of code that is wider than its column scrolls; so it must be possible to reach it with the keyboard.
-for (const code of document.querySelectorAll(".code pre > code, div.math, figure.output")) {
-  if (code.scrollWidth > code.clientWidth + 1) code.tabIndex = 0;
-}
+// What is wider than its place scrolls; so it must be possible to reach it with the keyboard, at whatever width the window has by now.
+(() => {
+  "use strict";
+  const places = document.querySelectorAll(
+    "article pre > code, pre.output, div.math, figure.output, .output-html, .md-typeset__scrollwrap",
+  );
+  const look = () => {
+    const wide = [...places].map((place) => place.scrollWidth > place.clientWidth + 1);
+    places.forEach((place, i) => (wide[i] ? (place.tabIndex = 0) : place.removeAttribute("tabindex")));
+  };
+  let asked = 0;
+  new ResizeObserver(() => {
+    cancelAnimationFrame(asked);
+    asked = requestAnimationFrame(look);
+  }).observe(document.documentElement);
+})();

@@ -24,7 +24,6 @@ FONTS = {
     ],
     "jetbrains-mono": [
         "{f}-latin-wght-normal",
-        "{f}-latin-wght-italic",
         "{f}-greek-wght-normal",
     ],
 }

@@ -1,0 +1,24 @@
+"""Lighthouse's scores, as a phone on a slow network: the contents of every page, and the speed of those that stand for the rest."""
+
+from pathlib import Path
+
+import pytest
+
+from tools.lighthouse import run
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+# The first that is read, the one that has most, the heaviest figures.
+SPEED = ["index.html", "annotated/standardization.html", "tutorials/weights.html"]
+
+
+def test_every_page_is_accessible_well_made_and_findable(site: Path, page_names: list[str]) -> None:
+    reports = run(site, page_names, categories=("accessibility", "best-practices", "seo"))
+    assert {r.page: (r.scores, r.short) for r in reports if min(r.scores.values()) < 1} == {}
+
+
+def test_nothing_moves_while_a_page_loads(site: Path) -> None:
+    reports = run(site, SPEED, categories=("performance",))
+    assert {r.page: r.measured["cls"] for r in reports if r.measured["cls"] > 0.0005} == {}
+    # The time of a paint depends on the network, which is simulated, more than on the machine.
+    assert {r.page: r.measured["fcp"] for r in reports if r.measured["fcp"] > 2500} == {}

@@ -1,0 +1,309 @@
+"""
+# The last step over the built site
+
+A builder writes pages that work. This makes them light and strict, the same way for MkDocs and for Zensical, from what they wrote into `site/`:
+
+- fonts keep the characters that the pages have (`tools/fonts.py`);
+- style sheets become one, scripts become one, without what no page uses, under names that change with their content (`tools/bundle.mjs`);
+- KaTeX's sheet is loaded where there is a formula;
+- `_headers` says which scripts, styles and addresses a page may use, for a host that reads it; where there is none that does (`SITE_URL`
+  is set), each page says it itself;
+- what a theme forgot: a name for the search dialog, the size of a picture, dark before the first script has come.
+
+`python -m tools.finish site`
+"""
+
+import base64
+import hashlib
+import html
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+from tools import fonts
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / "build" / "fonts"
+
+SHEET = re.compile(
+    r'[ \t]*<link\b[^>]*\brel="stylesheet"[^>]*\bhref="([^"]*?)(assets/[^"]+)"[^>]*>\n?'
+)
+SCRIPT = re.compile(r'[ \t]*<script src="([^"]*?)(assets/[^"]+)"(?: defer)?></script>\n?')
+INLINE = re.compile(r"<script(?P<attributes>[^>]*)>(?P<code>.*?)</script>", re.DOTALL)
+IMAGE = re.compile(r'<img\b(?![^>]*\b(?:width|height)=)[^>]*\bsrc="([^":]+\.png)"')
+HAS = re.compile(r"\bbody:has\(\.([\w-]+)\)")
+DRAWER = re.compile(r'(<label class="md-header__button md-icon" for="__drawer")>')
+HEADING = re.compile(r"<h([1-6])\b(.*?)</h\1>", re.DOTALL)
+FORMULA = 'class="katex'
+# What must be so before the first paint, else something moves or flashes: the fonts (they travel in the sheet, but are unpacked only when they are
+# asked for), the class that says that scripts run, the scheme of a first visit (the theme's own script comes late and would repaint it all).
+FIRST = 'document.documentElement.classList.replace("no-js","js");document.documentElement.classList.add("js-focus-visible");document.fonts.forEach(font=>font.load())'
+SCHEME = (
+    'if(!palette){let dark=matchMedia("(prefers-color-scheme: dark)").matches,one=document.querySelector('
+    "`input[data-md-color-media='(prefers-color-scheme: ${dark?'dark':'light'})']`);"
+    'for(let name of["scheme","primary","accent"])one&&document.body.setAttribute("data-md-color-"+name,one.getAttribute("data-md-color-"+name));'
+    'document.body.setAttribute("data-md-color-media","(prefers-color-scheme)")}'
+)
+POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    # KaTeX sets heights, figures set colors, in attributes.
+    "style-src": "'self' 'unsafe-inline'",
+    "img-src": "'self' data:",
+    "font-src": "'self' data:",
+    "connect-src": "'self'",
+    "worker-src": "'self'",
+    "manifest-src": "'self'",
+    "form-action": "'self'",
+    "base-uri": "'none'",
+}
+
+
+class Letters(HTMLParser):
+    """The characters of a page, and those in its formulas."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.all: set[str] = set(html.unescape(text))
+        self.formulas: set[str] = set()
+        self._depth = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "span" and (self._depth or "katex-html" in (dict(attrs).get("class") or "")):
+            self._depth += 1
+
+    def handle_endtag(self, tag: str) -> None:
+        self._depth -= bool(self._depth and tag == "span")
+
+    def handle_data(self, data: str) -> None:
+        if self._depth:
+            self.formulas |= set(data)
+
+
+def finish(site: Path, site_url: str = "", cache: Path = CACHE) -> None:
+    """Finishes the site in its place. What is finished already stays as it is."""
+    pages = {path: path.read_text(encoding="utf-8") for path in sorted(site.rglob("*.html"))}
+    if (site / "assets" / "built").exists() or not pages:
+        return
+    sheets = _common(SHEET, pages)
+    scripts = _common(SCRIPT, pages)
+    katex = [sheet for sheet in sheets if Path(sheet).name == "katex.css"]
+    own = [sheet for sheet in sheets if sheet not in katex]
+
+    letters = [Letters(text) for text in pages.values()]
+    said = set().union(
+        *(page.all for page in letters),
+        *(
+            set((site / file).read_text(encoding="utf-8"))
+            for file in own + scripts
+            if ".min." not in file
+        ),
+    )
+    for sheet in own:
+        fonts.shrink_all(site / sheet, fonts.TYPED | said, cache)
+    for sheet in katex:
+        formulas = set().union(*(page.formulas for page in letters))
+        fonts.shrink_all(site / sheet, frozenset(formulas), cache)
+
+    kinds = set()
+    for sheet in own:
+        css = (site / sheet).read_text(encoding="utf-8")
+        kinds |= set(HAS.findall(css))
+        (site / sheet).write_text(HAS.sub(r"body.has-\1", css), encoding="utf-8")
+
+    for script in scripts:
+        # The theme puts each copy button into a landmark, and none of them has a name.
+        code = (site / script).read_text(encoding="utf-8")
+        (site / script).write_text(
+            code.replace('("nav",{class:"md-code__nav"})', '("div",{class:"md-code__nav"})'),
+            encoding="utf-8",
+        )
+
+    built = _bundle(site, {"site": own, "katex": katex}, {"site": scripts}, list(pages))
+    policy = POLICY.copy()
+    for path, text in pages.items():
+        text = _relink(text, built)
+        text = text.replace('role="dialog">', 'role="dialog" aria-label="Search">')
+        text = DRAWER.sub(r'\1 tabindex="0" role="button" aria-label="Menu">', text)
+        # With a repository's address the theme asks GitHub for its stars.
+        text = text.replace(' data-md-component="source"', "")
+        text = _levels(_kinds(text, kinds))
+        text = IMAGE.sub(_sized(path.parent), text)
+        text = re.sub(
+            r"(<script>var palette=.*?</script>)",
+            lambda m: m[0] + f"<script>{SCHEME}</script>",
+            text,
+            count=1,
+        )
+        pages[path] = text
+    policy["script-src"] = " ".join(
+        ["'self'", *sorted({one for text in pages.values() for one in hashes(text)})]
+    )
+    said_policy = "; ".join(f"{name} {value}" for name, value in policy.items())
+    for path, text in pages.items():
+        if site_url:
+            meta = f'<meta http-equiv="Content-Security-Policy" content="{said_policy}">'
+            text = re.sub(
+                r'<meta charset="utf-8">', lambda m, meta=meta: m[0] + meta, text, count=1
+            )
+        path.write_text(text, encoding="utf-8")
+    (site / "_headers").write_text(
+        "/*\n"
+        f"  Content-Security-Policy: {said_policy}; frame-ancestors 'none'\n"
+        "  X-Content-Type-Options: nosniff\n"
+        "/assets/built/*\n"
+        "  Cache-Control: public, max-age=31536000, immutable\n",
+        encoding="utf-8",
+    )
+    _sweep(site, own + katex + scripts)
+
+
+def _common(pattern: re.Pattern[str], pages: dict[Path, str]) -> list[str]:
+    """The files that every page links to, in the order in which it does."""
+    linked = [[m[2] for m in pattern.finditer(text)] for text in pages.values()]
+    return [file for file in linked[0] if all(file in page for page in linked)]
+
+
+def _relink(text: str, built: dict[str, str]) -> str:
+    """One sheet and one script instead of many. Whatever the address was relative to, the new one is too."""
+    first = SHEET.search(text)
+    if first is None:
+        return text
+    root = first[1]
+    names = ["katex", "site"] if FORMULA in text else ["site"]
+    links = [f'<link rel="stylesheet" href="{root}{built[f"{name}.css"]}">' for name in names]
+    links.append(
+        f'<noscript><link rel="stylesheet" media="(prefers-color-scheme: dark)" href="{root}{built["site-dark.css"]}"></noscript>'
+    )
+    links.append(f'<script src="{root}{built["site.js"]}" defer></script>')
+    links.append(f"<script>{FIRST}</script>")
+    text = SHEET.sub("", text)
+    text = SCRIPT.sub("", text)
+    return (
+        text[: first.start()]
+        + "".join(f"      {link}\n" for link in links)
+        + text[first.start() :]
+    )
+
+
+def _kinds(text: str, kinds: set[str]) -> str:
+    """
+    `body:has(.annotated)` reads well, but makes a browser look at the whole page again whenever anything in it changes. What a page has is known now, so
+    its body says it in a class.
+    """
+    held = [
+        f"has-{kind}"
+        for kind in sorted(kinds)
+        if re.search(rf'class="([^"]* )?{kind}[ "]', text)
+    ]
+    return text.replace("<body ", f'<body class="{" ".join(held)}" ', 1) if held else text
+
+
+def _levels(text: str) -> str:
+    """
+    A docstring's heading may come two levels below the object that it describes; someone who goes from heading to heading would look for the one between.
+
+    >>> _levels('<h1>A</h1><h3 id="b">B</h3><h4>C</h4><h3>D</h3>')
+    '<h1>A</h1><h2 id="b">B</h2><h3>C</h3><h2>D</h2>'
+    """
+    open_: list[tuple[int, int]] = []  # levels as they are, and as they become
+
+    def raised(heading: re.Match[str]) -> str:
+        level = int(heading[1])
+        while open_ and open_[-1][0] >= level:
+            open_.pop()
+        becomes = min(level, open_[-1][1] + 1 if open_ else level)
+        open_.append((level, becomes))
+        return f"<h{becomes}{heading[2]}</h{becomes}>"
+
+    return HEADING.sub(raised, text)
+
+
+def _sized(folder: Path) -> Callable[[re.Match[str]], str]:
+    """A picture that says how large it is leaves its room free until it comes."""
+
+    def sized(tag: re.Match[str]) -> str:
+        file = folder / tag[1]
+        if not file.is_file():
+            return tag[0]
+        width, height = struct.unpack(">II", file.read_bytes()[16:24])
+        return tag[0].replace("<img", f'<img width="{width}" height="{height}"', 1)
+
+    return sized
+
+
+def hashes(text: str) -> list[str]:
+    """The inline scripts of a page as a policy names them; JSON in a script element runs nothing."""
+    codes = [
+        m["code"]
+        for m in INLINE.finditer(text)
+        if "src=" not in m["attributes"] and "json" not in m["attributes"]
+    ]
+    digests = [hashlib.sha256(code.encode()).digest() for code in codes]
+    return [f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests]
+
+
+def _bundle(
+    site: Path, css: dict[str, list[str]], js: dict[str, list[str]], pages: list[Path]
+) -> dict[str, str]:
+    def inside(files: dict[str, list[str]]) -> dict[str, list[str]]:
+        return {
+            name: [file.removeprefix("assets/") for file in of] for name, of in files.items()
+        }
+
+    theirs = [
+        s
+        for of in css.values()
+        for s in of
+        if re.search(r"/(stylesheets|vendor)/|/_mkdocstrings", s)
+    ]
+    content = [*pages, *(site / script for of in js.values() for script in of)]
+    order = {
+        "assets": str(site.resolve() / "assets"),
+        "content": [str(path) for path in content],
+        "theirs": [str(site / sheet) for sheet in theirs],
+        "css": inside(css),
+        "js": inside(js),
+    }
+    done = subprocess.run(
+        ["node", str(ROOT / "tools" / "bundle.mjs")],
+        input=json.dumps(order),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise SystemExit(
+            f"The style sheets and scripts could not be bundled:\n{done.stderr.strip()}"
+        )
+    return dict(json.loads(done.stdout))
+
+
+def _sweep(site: Path, bundled: list[str]) -> None:
+    """What no page asks for any more: what went into a bundle, maps of it, stemmers of languages that nobody writes in here."""
+    assets = site / "assets"
+    for file in (
+        *(site / name for name in bundled),
+        *assets.rglob("*.map"),
+        *assets.glob("vendor/**/*.woff2"),
+        *assets.glob("javascripts/lunr/**/*.js"),
+    ):
+        file.unlink(missing_ok=True)
+    for worker in assets.glob("javascripts/workers/*.js"):
+        code = worker.read_text(encoding="utf-8")
+        worker.write_text(
+            re.sub(r"^//# sourceMappingURL=.*$", "", code, flags=re.MULTILINE), encoding="utf-8"
+        )
+    for folder in sorted((p for p in assets.rglob("*") if p.is_dir()), reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+if __name__ == "__main__":
+    finish(Path(sys.argv[1]), os.environ.get("SITE_URL", ""))
