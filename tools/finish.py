@@ -38,7 +38,6 @@ SCRIPT = re.compile(r'[ \t]*<script src="([^"]*?)(assets/[^"]+)"(?: defer)?></sc
 INLINE = re.compile(r"<script(?P<attributes>[^>]*)>(?P<code>.*?)</script>", re.DOTALL)
 IMAGE = re.compile(r'<img\b(?![^>]*\b(?:width|height)=)[^>]*\bsrc="([^":]+\.png)"')
 HAS = re.compile(r"\bbody:has\(\.([\w-]+)\)")
-DRAWER = re.compile(r'(<label class="md-header__button md-icon" for="__drawer")>')
 HEADING = re.compile(r"<h([1-6])\b(.*?)</h\1>", re.DOTALL)
 FORMULA = 'class="katex'
 # What must be so before the first paint, else something moves or flashes: the fonts (they travel in the sheet, but are unpacked only when they are
@@ -131,7 +130,6 @@ def finish(site: Path, site_url: str = "", cache: Path = CACHE) -> None:
     for path, text in pages.items():
         text = _relink(text, built)
         text = text.replace('role="dialog">', 'role="dialog" aria-label="Search">')
-        text = DRAWER.sub(r'\1 tabindex="0" role="button" aria-label="Menu">', text)
         # With a repository's address the theme asks GitHub for its stars.
         text = text.replace(' data-md-component="source"', "")
         text = _levels(_kinds(text, kinds))
@@ -177,7 +175,8 @@ def _relink(text: str, built: dict[str, str]) -> str:
     if first is None:
         return text
     root = first[1]
-    names = ["katex", "site"] if FORMULA in text else ["site"]
+    # KaTeX last: the theme sizes every svg, and a root's sign is one.
+    names = ["site", "katex"] if FORMULA in text else ["site"]
     links = [f'<link rel="stylesheet" href="{root}{built[f"{name}.css"]}">' for name in names]
     links.append(
         f'<noscript><link rel="stylesheet" media="(prefers-color-scheme: dark)" href="{root}{built["site-dark.css"]}"></noscript>'
