@@ -38,7 +38,6 @@ SCRIPT = re.compile(r'[ \t]*<script src="([^"]*?)(assets/[^"]+)"(?: defer)?></sc
 INLINE = re.compile(r"<script(?P<attributes>[^>]*)>(?P<code>.*?)</script>", re.DOTALL)
 IMAGE = re.compile(r'<img\b(?![^>]*\b(?:width|height)=)[^>]*\bsrc="([^":]+\.png)"')
 HAS = re.compile(r"\bbody:has\(\.([\w-]+)\)")
-DRAWER = re.compile(r'(<label class="md-header__button md-icon" for="__drawer")>')
 HEADING = re.compile(r"<h([1-6])\b(.*?)</h\1>", re.DOTALL)
 FORMULA = 'class="katex'
 # What must be so before the first paint, else something moves or flashes: the fonts (they travel in the sheet, but are unpacked only when they are
@@ -129,9 +128,8 @@ def finish(site: Path, site_url: str = "", cache: Path = CACHE) -> None:
     built = _bundle(site, {"site": own, "katex": katex}, {"site": scripts}, list(pages))
     policy = POLICY.copy()
     for path, text in pages.items():
-        text = _relink(text, built)
+        text = _relink(text, built, {*sheets, *scripts})
         text = text.replace('role="dialog">', 'role="dialog" aria-label="Search">')
-        text = DRAWER.sub(r'\1 tabindex="0" role="button" aria-label="Menu">', text)
         # With a repository's address the theme asks GitHub for its stars.
         text = text.replace(' data-md-component="source"', "")
         text = _levels(_kinds(text, kinds))
@@ -166,26 +164,34 @@ def finish(site: Path, site_url: str = "", cache: Path = CACHE) -> None:
 
 
 def _common(pattern: re.Pattern[str], pages: dict[Path, str]) -> list[str]:
-    """The files that every page links to, in the order in which it does."""
-    linked = [[m[2] for m in pattern.finditer(text)] for text in pages.values()]
-    return [file for file in linked[0] if all(file in page for page in linked)]
+    """The files that every page links to, in the order in which it does. (What links to none is no page of ours.)"""
+    found = ([m[2] for m in pattern.finditer(text)] for text in pages.values())
+    linked = [files for files in found if files]
+    return (
+        [file for file in linked[0] if all(file in page for page in linked)] if linked else []
+    )
 
 
-def _relink(text: str, built: dict[str, str]) -> str:
-    """One sheet and one script instead of many. Whatever the address was relative to, the new one is too."""
+def _relink(text: str, built: dict[str, str], bundled: set[str]) -> str:
+    """
+    One sheet and one script instead of many. Whatever the address was relative to, the new one is too. What only some pages link to stays as it is.
+    """
     first = SHEET.search(text)
     if first is None:
         return text
     root = first[1]
-    names = ["katex", "site"] if FORMULA in text else ["site"]
+    # KaTeX last: the theme sizes every svg, and a root's sign is one.
+    names = ["site", "katex"] if FORMULA in text else ["site"]
     links = [f'<link rel="stylesheet" href="{root}{built[f"{name}.css"]}">' for name in names]
-    links.append(
-        f'<noscript><link rel="stylesheet" media="(prefers-color-scheme: dark)" href="{root}{built["site-dark.css"]}"></noscript>'
-    )
+    if dark := built.get("site-dark.css"):
+        media = 'media="(prefers-color-scheme: dark)"'
+        links.append(
+            f'<noscript><link rel="stylesheet" {media} href="{root}{dark}"></noscript>'
+        )
     links.append(f'<script src="{root}{built["site.js"]}" defer></script>')
     links.append(f"<script>{FIRST}</script>")
-    text = SHEET.sub("", text)
-    text = SCRIPT.sub("", text)
+    for pattern in (SHEET, SCRIPT):
+        text = pattern.sub(lambda m: "" if m[2] in bundled else m[0], text)
     return (
         text[: first.start()]
         + "".join(f"      {link}\n" for link in links)

@@ -1,12 +1,23 @@
-// The theme's labels are buttons to the hand, so they are to the keyboard: Enter is the theme's, Space and Escape are not.
-addEventListener("keydown", (event) => {
+// The theme opens a narrow window's navigation with a label, which only a hand can reach. With scripts it is a button.
+(() => {
+  "use strict";
   const drawer = document.getElementById("__drawer");
-  if (event.key === " " && event.target.matches?.("label[tabindex]")) {
-    event.preventDefault();
-    event.target.click();
-  }
-  if (event.key === "Escape" && drawer?.checked) {
+  const label = document.querySelector(".md-header label[for=__drawer]");
+  if (!drawer || !label) return;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = `${label.className} drawer`;
+  button.setAttribute("aria-label", "Navigation");
+  button.append(...label.childNodes);
+  label.replaceWith(button);
+
+  const say = () => button.setAttribute("aria-expanded", drawer.checked);
+  drawer.addEventListener("change", say);
+  button.addEventListener("click", () => drawer.click());
+  addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !drawer.checked) return;
     drawer.click();
-    document.querySelector(".md-header label[for=__drawer]")?.focus();
-  }
-});
+    button.focus();
+  });
+  say();
+})();

@@ -108,12 +108,12 @@ def test_the_scheme_changes_with_a_key(open_page: Open) -> None:
 def test_the_drawer_opens_and_closes_with_keys(open_page: Open, key: str) -> None:
     tab = open_page("annotated/standardization.html", 390)
     link = tab.locator(".md-sidebar--primary .md-nav__link[href]:visible").first
-    tab.locator(".md-header label[for=__drawer]").focus()
+    tab.locator(".md-header button.drawer").focus()
     tab.keyboard.press(key)
     expect(link).to_be_visible()
     tab.keyboard.press("Escape")
     assert not tab.evaluate("document.getElementById('__drawer').checked")
-    expect(tab.locator(".md-header label[for=__drawer]")).to_be_focused()
+    expect(tab.locator(".md-header button.drawer")).to_be_focused()
 
 
 def test_nothing_moves_for_those_who_asked_for_it(open_page: Open) -> None:

@@ -48,3 +48,13 @@ def test_a_page_loads_one_script_and_its_own_sheets(site: Path, page_names: list
         text = (site / name).read_text()
         assert text.count("<script src=") == 1, name
         assert text.count('<link rel="stylesheet"') == 3 - ("/built/katex." not in text), name
+
+
+def test_the_parts_of_a_formula_that_are_drawn_keep_their_size(browser: Browser, address: str) -> None:
+    """A root's sign is a picture; it once vanished, because another sheet came to set the height of pictures."""
+    tab = browser.new_page()
+    tab.goto(f"{address}/{PAGE}")
+    heights = tab.evaluate("[...document.querySelectorAll('.katex svg')].map((svg) => svg.getBoundingClientRect().height)")
+    tab.close()
+    assert heights
+    assert min(heights) > 3
