@@ -31,8 +31,9 @@ from tools import fonts
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "build" / "fonts"
 
+# (The sheet for paper stays by itself: nobody waits for it.)
 SHEET = re.compile(
-    r'[ \t]*<link\b[^>]*\brel="stylesheet"[^>]*\bhref="([^"]*?)(assets/[^"]+)"[^>]*>\n?'
+    r'[ \t]*<link\b(?![^>]*media="print")[^>]*\brel="stylesheet"[^>]*\bhref="([^"]*?)(assets/[^"]+)"[^>]*>\n?'
 )
 SCRIPT = re.compile(r'[ \t]*<script src="([^"]*?)(assets/[^"]+)"(?: defer)?></script>\n?')
 INLINE = re.compile(r"<script(?P<attributes>[^>]*)>(?P<code>.*?)</script>", re.DOTALL)
