@@ -39,6 +39,7 @@ SCRIPT = re.compile(r'[ \t]*<script src="([^"]*?)(assets/[^"]+)"(?: defer)?></sc
 INLINE = re.compile(r"<script(?P<attributes>[^>]*)>(?P<code>.*?)</script>", re.DOTALL)
 IMAGE = re.compile(r'<img\b(?![^>]*\b(?:width|height)=)[^>]*\bsrc="([^":]+\.png)"')
 HAS = re.compile(r"\bbody:has\(\.([\w-]+)\)")
+CHARSET = '<meta charset="utf-8">'
 HEADING = re.compile(r"<h([1-6])\b(.*?)</h\1>", re.DOTALL)
 FORMULA = 'class="katex'
 # What must be so before the first paint, else something moves or flashes: the fonts (they travel in the sheet, but are unpacked only when they are
@@ -98,7 +99,7 @@ def finish(site: Path, site_url: str = "", cache: Path = CACHE) -> None:
     own = [sheet for sheet in sheets if sheet not in katex]
 
     letters = [Letters(text) for text in pages.values()]
-    said = set().union(
+    read = set().union(
         *(page.all for page in letters),
         *(
             set((site / file).read_text(encoding="utf-8"))
@@ -107,7 +108,7 @@ def finish(site: Path, site_url: str = "", cache: Path = CACHE) -> None:
         ),
     )
     for sheet in own:
-        fonts.shrink_all(site / sheet, fonts.TYPED | said, cache)
+        fonts.shrink_all(site / sheet, fonts.TYPED | read, cache)
     for sheet in katex:
         formulas = set().union(*(page.formulas for page in letters))
         fonts.shrink_all(site / sheet, frozenset(formulas), cache)
@@ -145,17 +146,13 @@ def finish(site: Path, site_url: str = "", cache: Path = CACHE) -> None:
     policy["script-src"] = " ".join(
         ["'self'", *sorted({one for text in pages.values() for one in hashes(text)})]
     )
-    said_policy = "; ".join(f"{name} {value}" for name, value in policy.items())
+    said = "; ".join(f"{name} {value}" for name, value in policy.items())
+    meta = f'<meta http-equiv="Content-Security-Policy" content="{said}">' if site_url else ""
     for path, text in pages.items():
-        if site_url:
-            meta = f'<meta http-equiv="Content-Security-Policy" content="{said_policy}">'
-            text = re.sub(
-                r'<meta charset="utf-8">', lambda m, meta=meta: m[0] + meta, text, count=1
-            )
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text.replace(CHARSET, CHARSET + meta, 1), encoding="utf-8")
     (site / "_headers").write_text(
         "/*\n"
-        f"  Content-Security-Policy: {said_policy}; frame-ancestors 'none'\n"
+        f"  Content-Security-Policy: {said}; frame-ancestors 'none'\n"
         "  X-Content-Type-Options: nosniff\n"
         "/assets/built/*\n"
         "  Cache-Control: public, max-age=31536000, immutable\n",

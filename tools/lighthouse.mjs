@@ -1,10 +1,11 @@
 // Runs Lighthouse on each address given, in one Chromium, and prints a line of JSON for each: its scores, what was measured, what fell short.
-// node tools/lighthouse.mjs '{"chrome": PATH, "flags": [...], "categories": [...], "times": 3}' ADDRESS ...
+// node tools/lighthouse.mjs '{"chrome": PATH, "flags": [...], "categories": [...], "times": 3, "cpu": 4}' ADDRESS ...
 import { launch } from "chrome-launcher";
 import lighthouse from "lighthouse";
+import * as constants from "lighthouse/core/config/constants.js";
 
 const [options, ...addresses] = process.argv.slice(2);
-const { chrome, flags, categories, times } = JSON.parse(options);
+const { chrome, flags, categories, times, cpu } = JSON.parse(options);
 const MEASURED = {
   fcp: "first-contentful-paint",
   lcp: "largest-contentful-paint",
@@ -18,6 +19,7 @@ try {
     for (let run = 0; run < times; run++) {
       const { lhr } = await lighthouse(address, {
         port: browser.port, onlyCategories: categories, logLevel: "silent", disableFullPageScreenshot: true,
+        throttling: { ...constants.throttling.mobileSlow4G, cpuSlowdownMultiplier: cpu },
       });
       const scores = Object.fromEntries(Object.values(lhr.categories).map((c) => [c.id, c.score]));
       const measured = Object.fromEntries(

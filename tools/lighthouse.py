@@ -27,7 +27,11 @@ class Report:
 
 
 def run(
-    site: Path, names: list[str], times: int = 1, categories: tuple[str, ...] = CATEGORIES
+    site: Path,
+    names: list[str],
+    times: int = 1,
+    categories: tuple[str, ...] = CATEGORIES,
+    cpu: float = 4,
 ) -> list[Report]:
     """Serve the site, open each page as a phone on a slow network would, and read what Lighthouse says."""
     program = chromium.find()
@@ -38,6 +42,7 @@ def run(
         "flags": ["--headless=new", "--no-sandbox", *chromium.FLAGS],
         "categories": categories,
         "times": times,
+        "cpu": cpu,
     }
     with serve(site) as address:
         done = subprocess.run(
@@ -74,13 +79,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--site", type=Path, default=ROOT / "site")
     parser.add_argument("--times", type=int, default=1)
+    parser.add_argument(
+        "--cpu", type=float, default=4, help="how much slower than this machine a phone is"
+    )
     parser.add_argument("pages", nargs="*")
     given = parser.parse_args()
     names = given.pages or pages(given.site)
     wide = max(map(len, names))
     print(f"{'':{wide}}  perf  a11y  best   seo   fcp ms  lcp ms  tbt ms    cls")
     for name in names:
-        for report in run(given.site, [name], given.times):
+        for report in run(given.site, [name], given.times, cpu=given.cpu):
             scores = "".join(f"{100 * report.scores[one]:6.0f}" for one in CATEGORIES)
             m = report.measured
             print(
