@@ -19,10 +19,11 @@ versions, hardware, a fingerprint of the data, the metrics and the weights. The
 [recorded runs](../tutorials/recorded_run.md) of this site are such records.
 """
 
+import itertools
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -32,9 +33,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labml_ws import cifar10
+from labml_ws.ablations import Driven, VariantConv2d
 from labml_ws.batch_channel_norm import BatchChannelNorm, BatchNorm
-from labml_ws.layers import Conv2d
+from labml_ws.layers import Conv2d, Linear
 from labml_ws.record import Record
+from labml_ws.snapshot import snapshot
 from labml_ws.vgg import VGG, scaled
 
 DESCRIPTION = "Train a VGG on CIFAR-10 with Weight Standardization and Batch-Channel Normalization, and record the run."
@@ -61,11 +64,21 @@ class Config:
     # group stays the same.
     groups: int = 32
 
+    # What standardized weights are, with --ws: as in the paper, or one of the variants of [What if?](ablations.md).
+    variant: Literal["paper", "center", "scale", "unbiased", "eps-outside"] = "paper"
+    # Standardize the classifier as well, where nothing normalizes after it.
+    ws_classifier: bool = False
+    # Drive each channel away from mean 0 after its normalization (bn, gn or ln), by this many standard deviations.
+    drive: float = 0.0
+
     # Width of the network: 1 is the full VGG (14.7 million weights), 0.25 has a quarter of the channels and a sixteenth
     # of the weights.
     width: float = 1.0
     # Where the images come from: hub, digits, or a folder with CIFAR-10's parquet files.
     data: str = "hub"
+
+    # Train on so many images, the same random ones for every seed, or on all (0).
+    train_images: int = 0
 
     # Passes over the training set.
     epochs: int = 5
@@ -74,9 +87,11 @@ class Config:
     # Steps whose gradients are averaged before the weights change: 16 with --batch-size 4 updates like a batch of 64
     # but normalizes like 4.
     accumulate: int = 1
-    # Adam's step size; with a one-cycle schedule, its peak.
+    # adam, or sgd with momentum 0.9.
+    optimizer: Literal["adam", "sgd"] = "adam"
+    # The optimizer's step size; with a one-cycle schedule, its peak.
     learning_rate: float = 2.5e-4
-    # Weight decay, decoupled (AdamW); with 0 this is Adam. On standardized weights it only changes the effective step
+    # Weight decay. For adam it is decoupled (AdamW). On standardized weights it only changes the effective step
     # size.
     weight_decay: float = 0.0
     # constant, or one-cycle: up to the peak in the first 30 % of the steps, then down to nearly zero.
@@ -91,6 +106,8 @@ class Config:
     # Where the record goes; by default runs/ and a name made from the settings. A folder that holds a record is not
     # written over.
     out: Path | None = None
+    # Measure network and landscape at the start, after each so many steps and at the end (0: never). Takes seconds each.
+    measure: int = 0
     # Save the weights in half precision: half the size, for a record that is kept. Running statistics stay in float32.
     half_weights: bool = False
     # A remark to keep with the record, on the data for instance.
@@ -99,18 +116,22 @@ class Config:
     @property
     def name(self) -> str:
         norm = self.norm if self.norm != "bcn" or self.estimate else "bcn-batch"
-        return f"{'ws-' if self.ws else ''}{norm}-width{self.width:g}-batch{self.batch_size}-seed{self.seed}"
+        ws = "ws-" if self.ws and self.variant == "paper" else f"{self.variant}-"
+        return f"{ws if self.ws else ''}{norm}-width{self.width:g}-batch{self.batch_size}-seed{self.seed}"
 
     @property
     def folder(self) -> Path:
         return self.out or Path("runs") / self.name
 
     def __post_init__(self) -> None:
-        for field in ("epochs", "batch_size", "accumulate", "groups"):
-            if getattr(self, field) < 1:
+        least = {"epochs": 1, "batch_size": 1, "accumulate": 1, "groups": 1}
+        for field, minimum in (least | {"train_images": 0, "measure": 0}).items():
+            if getattr(self, field) < minimum:
                 raise ValueError(
-                    f"expected --{field.replace('_', '-')} of at least 1, got {getattr(self, field)}"
+                    f"expected --{field.replace('_', '-')} of at least {minimum}, got {getattr(self, field)}"
                 )
+        if self.drive and self.norm not in ("bn", "gn", "ln"):
+            raise ValueError(f"expected --norm bn, gn or ln with --drive, got {self.norm}")
         if not self.learning_rate > 0:
             raise ValueError(f"expected --learning-rate above 0, got {self.learning_rate}")
 
@@ -130,9 +151,32 @@ def build(config: Config) -> VGG:
         "ln": partial(nn.GroupNorm, 1),
         "none": None,
     }
-    return VGG(
-        scaled(config.width), conv=Conv2d if config.ws else nn.Conv2d, norm=norms[config.norm]
-    )
+    conv: Callable[..., nn.Module] = Conv2d if config.ws else nn.Conv2d
+    if config.ws and config.variant != "paper":
+        conv = partial(VariantConv2d, variant=config.variant)
+    norm = norms[config.norm]
+    if config.drive and norm is not None:
+        # Every layer has offsets of its own.
+        seeds = itertools.count()
+        plain = norm
+        norm = lambda channels: Driven(plain(channels), config.drive, seed=next(seeds))  # noqa: E731
+    model = VGG(scaled(config.width), conv=conv, norm=norm)
+    if config.ws_classifier:
+        model.classifier = Linear(model.classifier.in_features, model.classifier.out_features)
+    return model
+
+
+# The same images for every seed: what differs between two seeds is then initialization, order and augmentation.
+def subset(images: cifar10.Images, number: int) -> cifar10.Images:
+    if not number:
+        return images
+    if number > len(images.train_y):
+        raise ValueError(
+            f"expected --train-images of at most {len(images.train_y)}, got {number}"
+        )
+    keep = torch.randperm(len(images.train_y), generator=torch.Generator().manual_seed(0))
+    keep = keep[:number]
+    return replace(images, train_x=images.train_x[keep], train_y=images.train_y[keep])
 
 
 def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
@@ -157,8 +201,12 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
     )
     set_seed(config.seed)
     model = build(config)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), config.learning_rate, weight_decay=config.weight_decay
+    images = subset(images, config.train_images)
+    rate, decay = config.learning_rate, config.weight_decay
+    optimizer: torch.optim.Optimizer = (
+        torch.optim.AdamW(model.parameters(), rate, weight_decay=decay)
+        if config.optimizer == "adam"
+        else torch.optim.SGD(model.parameters(), rate, momentum=0.9, weight_decay=decay)
     )
     batches = cifar10.loader(
         images.train_x, images.train_y, config.batch_size, seed=config.seed
@@ -168,6 +216,7 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
         raise ValueError(
             f"expected --batch-size of at most {len(images.train_y)}, the training images, got {config.batch_size}"
         )
+    steps_in_all = config.epochs * len(batches)
     steps = config.epochs * -(-len(batches) // config.accumulate)
     scheduler = (
         torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=steps)
@@ -183,7 +232,20 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
     mean, std = (stat.to(device) for stat in cifar10.channel_stats(images.train_x))
     generator = torch.Generator(device).manual_seed(config.seed)
 
+    # What `--measure` looks at, the same images at every step: the first of the subset and of the test set.
+    def look(step: int) -> None:
+        if config.measure:
+            bare = accelerator.unwrap_model(model)
+            held_out, x = (
+                cifar10.normalize(part.to(device), mean, std)
+                for part in (images.test_x[:1000], images.train_x[:128])
+            )
+            found = snapshot(bare.train(), held_out, x, images.train_y[:128].to(device))
+            record.add(kind="measure", step=step, **found)
+
     row: dict[str, Any] = {}
+    done = 0
+    look(0)
     for epoch in range(1, config.epochs + 1):
         model.train()
         start = time.perf_counter()
@@ -214,6 +276,9 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
             total_loss += loss.detach() * len(y)
             correct += (logits.argmax(dim=1) == y).sum()
             seen += len(y)
+            done += 1
+            if config.measure and done % config.measure == 0 and done < steps_in_all:
+                look(done)
             if step % 50 == 0 or step == len(batches):
                 # A loss of `nan` does not recover, so stop here, with the epochs before it safely recorded.
                 if not torch.isfinite(total_loss):
@@ -235,6 +300,8 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
                 )
         train_seconds = time.perf_counter() - start
         test_loss, test_accuracy = evaluate(model, test, mean, std)
+        if epoch == config.epochs:
+            look(done)
         row = record.add(
             kind="epoch",
             epoch=epoch,

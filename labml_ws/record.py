@@ -13,11 +13,15 @@ to reproduce them:
 All three are written as the run goes, so an interrupted run leaves what it had.
 """
 
+import ast
+import hashlib
+import io
 import json
 import platform
 import shlex
 import sys
 import time
+import tokenize
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +33,9 @@ from torch import nn
 if TYPE_CHECKING:
     from labml_ws.cifar10 import Images
     from labml_ws.experiment import Config
+
+
+COMPUTES = ("standardization", "layers", "batch_channel_norm", "vgg", "cifar10")
 
 
 class Record:
@@ -72,6 +79,7 @@ class Record:
                 "train": len(images.train_y),
                 "test": len(images.test_y),
             },
+            "source": source(),
             "versions": {"python": platform.python_version()}
             | {name: version(name) for name in ("torch", "accelerate", "datasets", "numpy")},
             "hardware": {
@@ -86,15 +94,7 @@ class Record:
     def add(self, **row: Any) -> dict[str, Any]:
         row["seconds"] = round(time.perf_counter() - self.start, 2)
         with (self.folder / "metrics.jsonl").open("a") as file:
-            file.write(
-                json.dumps(
-                    {
-                        key: round(value, 6) if isinstance(value, float) else value
-                        for key, value in row.items()
-                    }
-                )
-                + "\n"
-            )
+            file.write(json.dumps(rounded(row)) + "\n")
         return row
 
     # Written under another name and then renamed: a run that is interrupted here keeps the weights of the epoch before.
@@ -109,6 +109,46 @@ class Record:
         partial_file = self.folder / "model.safetensors.partial"
         save_file(tensors, partial_file)
         partial_file.replace(self.folder / "model.safetensors")
+
+
+def rounded(value: Any) -> Any:
+    """Six significant digits are enough for a figure, and few enough for a file that is kept."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def source(folder: Path = Path(__file__).parent) -> str:
+    """
+    ## Which code was it?
+
+    16 hexadecimal digits that change with the code of the modules that compute: what is standardized, normalized, built
+    and fed. Comments and docstrings do not count. A record whose digits are no longer those of the code says so, and no
+    page is built from it.
+    """
+    digest = hashlib.sha256()
+    for name in COMPUTES:
+        text = (folder / f"{name}.py").read_text()
+        quiet = {
+            line
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and ast.get_docstring(node) is not None
+            for line in range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1)
+        }
+        tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+        comments = {t.start[0]: t.start[1] for t in tokens if t.type == tokenize.COMMENT}
+        lines = [
+            line[: comments.get(n)].rstrip()
+            for n, line in enumerate(text.splitlines(), 1)
+            if n not in quiet
+        ]
+        # The demo at the end computes nothing that a run depends on.
+        code = "\n".join(filter(None, lines)).partition("\nif __name__ ==")[0]
+        digest.update(f"{name}\n{code}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def processor() -> str:
