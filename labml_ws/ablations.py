@@ -89,7 +89,9 @@ class Driven(nn.Module):
 
     The offset stands before BatchNorm's own shift $\beta_c$, which could take it back, but has to learn to.
 
-    * `norm`: a normalization with an attribute `bias` of shape `[C]`; `distance`: in standard deviations; `seed`
+    * `norm`: a normalization with an attribute `bias` of shape `[C]`
+    * `distance`: how far to move, in standard deviations; `seed`: of the draw
+    * $\code{self.offset}{\delta_c}$: the constant of a channel
     """
 
     offset: Tensor

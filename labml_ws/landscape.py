@@ -93,7 +93,8 @@ def top_eigenvalue(
     \nabla (\nabla L^{\top} \code{v}{v})$. The Lipschitz constant of the gradient is the largest of these over all
     points.
 
-    * `iterations`: the more, the closer; `seed`: of the first $v$; the other arguments are those above
+    * `iterations`: the more, the closer; `seed`: of the first $\code{v}{v}$; the other arguments are those above
+    * $\code{v}{v}$: a direction, of length one; $\code{product}{H v}$: how the gradient changes along it
     """
     objective, theta = as_function(model, x, y, criterion, relative)
     theta = theta.requires_grad_()

@@ -82,6 +82,7 @@ def gradient_shares(
     which is left out here. In a random direction, a step would take out $1/I$.
 
     * `model`: a network with standardized convolutions; `x`, `y`: its input and target, as `criterion` wants them
+    * $\code{g}{g}$: the gradient of the standardized weight; $\code{centered}{\dot W}$: the centered weight
     * returns the two shares for each standardized convolution, over all its filters
     """
     # For $g$ itself, the same network with $\hat W$ as its weights: a copy whose standardized layers have become plain.
@@ -151,7 +152,9 @@ class ChannelStatistics(NamedTuple):
     `std` are those of a channel over a data set, shape `[C]` each; `distance` is the Wasserstein distance between
     normal distributions with these and with BatchNorm's,
 
-    $$\code{self.distance}{d_c} = \sqrt{\code{self.mean}{\mu_c}^2 + (\code{self.std}{\sigma_c} - 1)^2}.$$
+    $$\code{distance}{d_c} = \sqrt{\code{self.mean}{\mu_c}^2 + (\code{self.std}{\sigma_c} - 1)^2}.$$
+
+    * `distance`: how far it is; `self.mean`, `self.std`: a channel's mean and standard deviation over all images and positions
     """
 
     mean: Tensor
