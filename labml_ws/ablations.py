@@ -100,7 +100,7 @@ class Driven(nn.Module):
         super().__init__()
         self.norm = norm
         generator = torch.Generator().manual_seed(seed)
-        channels = norm.bias.shape[0]
+        channels = norm.get_parameter("bias").shape[0]
         self.register_buffer("offset", torch.randn(channels, generator=generator) * distance)
 
     def forward(self, x: Tensor) -> Tensor:

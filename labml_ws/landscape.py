@@ -192,8 +192,9 @@ if __name__ == "__main__":
     from labml_ws.layers import Conv2d
 
     torch.manual_seed(0)
+    conv = Conv2d(3, 10, 3, bias=False)
     model = nn.Sequential(
-        *(Conv2d(3, 10, 3, bias=False), nn.GroupNorm(5, 10, affine=False), nn.ReLU()),
+        *(conv, nn.GroupNorm(5, 10, affine=False), nn.ReLU()),
         *(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
     )
     x, y = torch.randn(32, 3, 16, 16), torch.randint(0, 10, (32,))
@@ -205,4 +206,4 @@ if __name__ == "__main__":
         absolute, relative = (top_eigenvalue(model, x, y, relative=r) for r in (False, True))
         print(f"{step} largest eigenvalue {absolute:.4f}, relative {relative:.3f}")
         with torch.no_grad():
-            model[0].weight.mul_(10)
+            conv.weight.mul_(10)

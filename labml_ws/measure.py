@@ -87,7 +87,11 @@ def gradient_shares(
     """
     # For $g$ itself, the same network with $\hat W$ as its weights: a copy whose standardized layers have become plain.
     plain = copy.deepcopy(model)
-    layers = {name: layer for name, layer in convolutions(plain) if type(layer) in PLAIN}
+    layers = {
+        name: layer
+        for name, layer in convolutions(plain)
+        if isinstance(layer, Conv1d | Conv2d | Conv3d) and type(layer) in PLAIN
+    }
     weights = {}
     with torch.no_grad():
         for name, layer in layers.items():
@@ -97,6 +101,7 @@ def gradient_shares(
     criterion(plain(x), y).backward()
     shares = {}
     for name, layer in layers.items():
+        assert layer.weight.grad is not None
         g = layer.weight.grad.flatten(1)  # [C_out, I]
         centered = weights[name].flatten(1)
         centered = centered - centered.mean(dim=1, keepdim=True)
@@ -210,7 +215,7 @@ def channel_statistics(
 # ## What the measures share
 
 
-def convolutions(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def convolutions(model: nn.Module) -> Iterator[tuple[str, nn.Conv1d | nn.Conv2d | nn.Conv3d]]:
     """Transposed ones are left out: their filters lie along the second dimension."""
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
@@ -240,12 +245,13 @@ if __name__ == "__main__":
     #
     # A small network on random images, with one channel switched off by hand.
     torch.manual_seed(0)
+    norm = nn.GroupNorm(4, 16)
     model = nn.Sequential(
-        *(Conv2d(3, 16, 3), nn.GroupNorm(4, 16), nn.ReLU()),
+        *(Conv2d(3, 16, 3), norm, nn.ReLU()),
         *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10)),
     )
     with torch.no_grad():
-        model[1].bias[5] = -10.0
+        norm.bias[5] = -10.0
     x, y = torch.randn(32, 3, 16, 16), torch.randint(0, 10, (32,))
     active = active_fractions(model, [x])["2"]  # [16]
     print("active, channels 4, 5 and 6: " + ", ".join(f"{a:.2f}" for a in active[4:7].tolist()))

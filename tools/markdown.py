@@ -19,11 +19,12 @@ import griffe
 import yaml
 
 from mkdocstrings_handlers.annotated import demos, diff
-from mkdocstrings_handlers.annotated.links import REFERENCE, torch_url
+from mkdocstrings_handlers.annotated.links import REFERENCE
 from mkdocstrings_handlers.annotated.notebooks import read_notebook
 from mkdocstrings_handlers.annotated.places import Places
 from mkdocstrings_handlers.annotated.references import CITATION, EVERYTHING
 from mkdocstrings_handlers.annotated.sections import Section, read_module
+from mkdocstrings_handlers.annotated.torch_docs import torch_url
 from mkdocstrings_handlers.annotated.works import read_works
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,8 +145,8 @@ class Renderings:
 
     def _difference(self, old: str, new: str) -> str:
         places = Places(self.root, self.docs)
-        texts = [[line.text for line in diff.find(name, places).lines] for name in (old, new)]
-        lines = difflib.unified_diff(*texts, old, new, lineterm="")
+        a, b = ([line.text for line in diff.find(name, places).lines] for name in (old, new))
+        lines = difflib.unified_diff(a, b, old, new, lineterm="")
         return "\n".join(["```diff", *lines, "```"])
 
     def _signature(self, name: str, page: Page) -> str:

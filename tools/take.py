@@ -22,7 +22,7 @@ from nbformat import v4
 
 from mkdocstrings_handlers.annotated import demos
 from mkdocstrings_handlers.annotated.code_only import code_only
-from mkdocstrings_handlers.annotated.links import torch_url
+from mkdocstrings_handlers.annotated.torch_docs import torch_url
 from tools import bundle
 from tools.cells import Cell, Resolve, cells, markdown
 
@@ -55,7 +55,7 @@ def pages(docs: Path) -> dict[str, str]:
 def address(site: str, places: dict[str, str], page: str, name: str) -> str:
     """Where a link leads, from a page of a site: see `cells.Resolve`."""
     if name == "torch" or name.startswith("torch."):
-        return torch_url(name)
+        return torch_url(name) or ""
     if not site:
         return ""
     if re.fullmatch(r"[\w.]+", name) and not name.endswith((".md", ".html", ".ipynb")):

@@ -74,7 +74,7 @@ plt.show()
 # ## Every filter of the network, as a dot
 #
 # Left, how wide a filter is: the standard deviation of its weights. Each dot is a filter, before training and after. In every layer training has made
-# the filters *longer*, some three times as long. Nobody asked it to: the gradient has [no part along a
+# the filters *longer*, those of the later layers four to six times. Nobody asked it to: the gradient has [no part along a
 # filter](../annotated/standardization.md), so a step along it goes sideways, and sideways from a point on a circle is always a little further out.
 #
 # Right, how far a filter is off center: its mean, in units of its standard deviation. The gray band is chance, two standard deviations of the
@@ -109,8 +109,8 @@ left.set(xlabel="layer", ylabel="standard deviation", yscale="log", xticks=numbe
 left.set_yticks([0.05, 0.1, 0.2, 0.4], ["0.05", "0.1", "0.2", "0.4"])
 left.set_yticks([], minor=True)
 right.set(xlabel="layer", ylabel="mean / standard deviation", xticks=numbers[::3])
-left.text(8.6, 0.21, "initial", color="C1")
-left.text(8.6, 0.27, "trained", color="C0")
+left.text(8.6, 0.051, "initial", color="C1")
+left.text(8.6, 0.3, "trained", color="C0")
 plt.show()
 
 # %%
