@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 import shutil
 from pathlib import Path
 
@@ -110,6 +111,16 @@ def test_a_page_carries_its_policy_where_no_host_would_say_it(
     assert "Content-Security-Policy" not in (site / "index.html").read_text()
     page = (other / "index.html").read_text()
     assert page.index('http-equiv="Content-Security-Policy"') < page.index("<script")
+
+
+def test_a_large_picture_in_a_page_becomes_a_file_beside_it(site: Path) -> None:
+    pixels = bytes(range(256)) * 16
+    page = site / "how" / "a.html"
+    data = base64.b64encode(pixels).decode()
+    page.write_text(page.read_text().replace("<h1>", f'<image href="data:image/png;base64,{data}" /><h1>'))
+    finish(site)
+    (address,) = re.findall(r'<image href="(\.\./assets/built/\w+\.png)"', page.read_text())
+    assert (page.parent / address).read_bytes() == pixels
 
 
 def test_nobody_is_asked_for_stars(site: Path) -> None:

@@ -39,6 +39,7 @@ SCRIPT = re.compile(r'[ \t]*<script src="([^"]*?)(assets/[^"]+)"(?: defer)?></sc
 INLINE = re.compile(r"<script(?P<attributes>[^>]*)>(?P<code>.*?)</script>", re.DOTALL)
 IMAGE = re.compile(r'<img\b(?![^>]*\b(?:width|height)=)[^>]*\bsrc="([^":]+\.png)"')
 HAS = re.compile(r"\bbody:has\(\.([\w-]+)\)")
+PIXELS = re.compile(r"data:image/png;base64,((?:[A-Za-z0-9+/=\s]|&#10;){4000,})")
 CHARSET = '<meta charset="utf-8">'
 HEADING = re.compile(r"<h([1-6])\b(.*?)</h\1>", re.DOTALL)
 FORMULA = 'class="katex'
@@ -135,6 +136,7 @@ def finish(site: Path, site_url: str = "", cache: Path = CACHE) -> None:
         # With a repository's address the theme asks GitHub for its stars.
         text = text.replace(' data-md-component="source"', "")
         text = _levels(_kinds(text, kinds))
+        text = PIXELS.sub(_outside(site, path), text)
         text = IMAGE.sub(_sized(path.parent), text)
         text = re.sub(
             r"(<script>var palette=.*?</script>)",
@@ -228,6 +230,18 @@ def _levels(text: str) -> str:
         return f"<h{becomes}{heading[2]}</h{becomes}>"
 
     return HEADING.sub(raised, text)
+
+
+def _outside(site: Path, page: Path) -> Callable[[re.Match[str]], str]:
+    """Pixels that stand in a page hold up the text below them. They become a file, and the text comes first."""
+
+    def moved(data: re.Match[str]) -> str:
+        pixels = base64.b64decode(data[1].replace("&#10;", ""))
+        file = site / "assets" / "built" / f"{hashlib.sha256(pixels).hexdigest()[:8]}.png"
+        file.write_bytes(pixels)
+        return Path(os.path.relpath(file, page.parent)).as_posix()
+
+    return moved
 
 
 def _sized(folder: Path) -> Callable[[re.Match[str]], str]:
