@@ -23,8 +23,17 @@ from torch.nn import functional as F
 from labml_ws.batch_channel_norm import BatchChannelNorm, EstimatedBatchNorm
 from labml_ws.layers import Conv1d, Conv2d, Conv3d
 
-PLAIN: dict[type, type] = {Conv1d: nn.Conv1d, Conv2d: nn.Conv2d, Conv3d: nn.Conv3d}
-NORMS = (nn.GroupNorm, nn.modules.batchnorm._BatchNorm, EstimatedBatchNorm, BatchChannelNorm)
+PLAIN: dict[type, type] = {
+    Conv1d: nn.Conv1d,
+    Conv2d: nn.Conv2d,
+    Conv3d: nn.Conv3d,
+}
+NORMS = (
+    nn.GroupNorm,
+    nn.modules.batchnorm._BatchNorm,
+    EstimatedBatchNorm,
+    BatchChannelNorm,
+)
 
 
 class FilterStatistics(NamedTuple):
