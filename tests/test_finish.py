@@ -117,7 +117,9 @@ def test_a_large_picture_in_a_page_becomes_a_file_beside_it(site: Path) -> None:
     pixels = bytes(range(256)) * 16
     page = site / "how" / "a.html"
     data = base64.b64encode(pixels).decode()
-    page.write_text(page.read_text().replace("<h1>", f'<image href="data:image/png;base64,{data}" /><h1>'))
+    page.write_text(
+        page.read_text().replace("<h1>", f'<image href="data:image/png;base64,{data}" /><h1>')
+    )
     finish(site)
     (address,) = re.findall(r'<image href="(\.\./assets/built/\w+\.png)"', page.read_text())
     assert (page.parent / address).read_bytes() == pixels
