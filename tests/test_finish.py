@@ -27,7 +27,11 @@ PAGE = """<!doctype html>
 @pytest.fixture
 def site(tmp_path: Path, root: Path) -> Path:
     site = tmp_path / "site"
-    for name, kind in {"index.html": "plain", "how/a.html": "grand", "math.html": "katex"}.items():
+    for name, kind in {
+        "index.html": "plain",
+        "how/a.html": "grand",
+        "math.html": "katex",
+    }.items():
         path = site / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(PAGE.format(root="../" * name.count("/"), kind=kind))
@@ -70,7 +74,11 @@ def test_sheets_and_scripts_become_one_each_and_every_page_finds_them(site: Path
 def test_what_one_page_alone_loads_stays_as_it_is(site: Path) -> None:
     (site / "assets" / "play.js").write_text("window.play = 1")
     page = site / "math.html"
-    page.write_text(page.read_text().replace("</body>", '<script src="assets/play.js" defer></script></body>'))
+    page.write_text(
+        page.read_text().replace(
+            "</body>", '<script src="assets/play.js" defer></script></body>'
+        )
+    )
     finish(site)
     assert '<script src="assets/play.js" defer></script>' in page.read_text()
     assert (site / "assets" / "play.js").is_file()
@@ -94,7 +102,9 @@ def test_the_policy_names_each_inline_script_and_no_other(site: Path) -> None:
     assert foreign not in policy
 
 
-def test_a_page_carries_its_policy_where_no_host_would_say_it(site: Path, tmp_path: Path) -> None:
+def test_a_page_carries_its_policy_where_no_host_would_say_it(
+    site: Path, tmp_path: Path
+) -> None:
     other = shutil.copytree(site, tmp_path / "other")
     finish(site)
     finish(other, "https://example.org/")
@@ -107,7 +117,9 @@ def test_a_large_picture_in_a_page_becomes_a_file_beside_it(site: Path) -> None:
     pixels = bytes(range(256)) * 16
     page = site / "how" / "a.html"
     data = base64.b64encode(pixels).decode()
-    page.write_text(page.read_text().replace("<h1>", f'<image href="data:image/png;base64,{data}" /><h1>'))
+    page.write_text(
+        page.read_text().replace("<h1>", f'<image href="data:image/png;base64,{data}" /><h1>')
+    )
     finish(site)
     (address,) = re.findall(r'<image href="(\.\./assets/built/\w+\.png)"', page.read_text())
     assert (page.parent / address).read_bytes() == pixels
