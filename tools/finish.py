@@ -11,6 +11,8 @@ A builder writes pages that work. This makes them light and strict, the same way
 - what a theme forgot: a name for the search dialog, the size of a picture, dark before the first script has come.
 
 `python -m tools.finish site`
+
+After Zensical the same holds but for what is its own: its script weighs 59 kB packed, half as much again as Material's, and it fetches its search index by itself.
 """
 
 import base64
@@ -149,7 +151,10 @@ def finish(site: Path, site_url: str = "", cache: Path = CACHE) -> None:
         ["'self'", *sorted({one for text in pages.values() for one in hashes(text)})]
     )
     said = "; ".join(f"{name} {value}" for name, value in policy.items())
-    meta = f'<meta http-equiv="Content-Security-Policy" content="{said}">' if site_url else ""
+    # The theme's script sets the color scheme in a new element, twice, and each time everything is styled anew. Here is one that says enough.
+    meta = '<meta name="color-scheme" content="light dark">'
+    if site_url:
+        meta = f'<meta http-equiv="Content-Security-Policy" content="{said}">{meta}'
     for path, text in pages.items():
         path.write_text(text.replace(CHARSET, CHARSET + meta, 1), encoding="utf-8")
     (site / "_headers").write_text(
