@@ -85,7 +85,7 @@ class Driven(nn.Module):
     Is it the distance from BatchNorm's statistics that makes units die? The BCN paper's argument can be tried: take
     BatchNorm, and move each channel away from mean 0 by a constant of its own, drawn once and never trained,
 
-    $$y_c = \text{BN}(x)_c + \code{self.offset}{\delta_c}, \qquad \delta_c \sim \mathcal N(0, \text{distance}^2).$$
+    $$y_c = \text{BN}(x)_c + \code{self.offset}{\delta_c}, \qquad \code{self.offset}{\delta_c} \sim \mathcal N(0, \text{distance}^2).$$
 
     The offset stands before BatchNorm's own shift $\beta_c$, which could take it back, but has to learn to.
 

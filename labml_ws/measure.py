@@ -94,7 +94,7 @@ def gradient_shares(
     * $\code{g}{g}$: the gradient of the standardized weight; $\code{centered}{\dot W}$: the centered weight
     * returns the two shares for each standardized convolution, over all its filters
     """
-    # For $g$ itself, the same network with $\hat W$ as its weights: a copy whose standardized layers have become plain.
+    # For $\code{g}{g}$ itself, the same network with $\hat W$ as its weights: a copy whose standardized layers have become plain.
     plain = copy.deepcopy(model)
     layers = {
         name: layer

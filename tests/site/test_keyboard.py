@@ -11,14 +11,14 @@ pytestmark = pytest.mark.browser
 MOST = 1500  # steps; a page whose end is not reached by then has a trap
 PAGES = ["index.html", "annotated/standardization.html", "tutorials/weights.html"]
 
-# Where the focus is, and whether one sees it: a ring of its own, or of the label that stands for it.
+# Where the focus is, and whether one sees it: a ring of its own, or of the label or the symbol that stands for it.
 WHERE = """() => {
   const e = document.activeElement;
   if (!e || e === document.body) return null;
   window.stops ??= [];
   const before = stops.at(-1);
   stops.push(e);
-  const seen = e.matches(".md-option") ? e.nextElementSibling : e;
+  const seen = e.matches(".md-option") ? e.nextElementSibling : e.matches(".tie-stop") ? document.querySelector(".katex .stop") : e;
   const style = getComputedStyle(seen), box = seen.getBoundingClientRect();
   return {
     name: `${e.tagName.toLowerCase()}.${e.className} ${e.getAttribute("aria-label") ?? e.textContent.trim().slice(0, 40)}`,

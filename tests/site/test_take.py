@@ -50,7 +50,7 @@ def test_a_section_is_copied_as_it_stands_in_the_source(
     source = (root / MODULE).read_text().split("\n")
     page = context.new_page()
     page.goto(f"{bases[origin]}/{PAGE}")
-    code = page.locator(".sec", has=page.locator("a[href='#labml_ws.standardization.standardize']")).locator(".code").last
+    code = page.locator(".sec", has=page.locator(".permalink[href='#labml_ws.standardization.standardize']")).locator(".code").last
     code.hover()
     button = code.locator("button.corner")
     expect(button).to_have_count(1)

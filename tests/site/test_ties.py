@@ -89,11 +89,11 @@ def test_a_name_inside_a_link_is_tied_and_an_arguments_name_is_not(
     context: BrowserContext, address: str, site: Path
 ) -> None:
     html = (site / PAGE).read_text(encoding="utf-8")
-    name = '<span class="n">rsqrt</span><span class="p">(</span><span class="n">var</span>'
+    name = '<span class="n">rsqrt</span></a><span class="p">(</span><span class="n">var</span>'
     assert html.count(name) == 1
     linked = html.replace(
         name,
-        '<a href="#x"><span class="n">rsqrt</span></a><span class="p">(</span><a href="#x"><span class="n">var</span></a>'
+        '<span class="n">rsqrt</span></a><span class="p">(</span><a href="#x"><span class="n">var</span></a>'
         '<span class="n">eps</span><span class="o">=</span>',
     )
     tab = context.new_page()
