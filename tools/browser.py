@@ -12,12 +12,13 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, Response, sync_playwright
 
 from tools import chromium
 
 WIDTHS = (1440, 1024, 390)
 HEIGHT = 900
+SETTLED = "matchMedia('(scripting: none)').matches || !document.getElementById('late')"
 
 
 def pages(site: Path) -> list[str]:
@@ -120,7 +121,18 @@ def launch() -> Iterator[Browser]:
         raise RuntimeError(f"{chromium.HELP} ('make test' tries both.)")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=chromium.FLAGS)
+        goto = Page.goto
+
+        # A page's scripts come after its first paint. Who opens it to press a key waits for them.
+        def settled(page: Page, *args: Any, **kwargs: Any) -> Response | None:
+            response = goto(page, *args, **kwargs)
+            while not page.evaluate(SETTLED):
+                page.wait_for_timeout(20)
+            return response
+
+        Page.goto = settled  # type: ignore[method-assign]
         try:
             yield browser
         finally:
+            Page.goto = goto  # type: ignore[method-assign]
             browser.close()

@@ -41,18 +41,28 @@ SCRIPT = re.compile(r'[ \t]*<script src="([^"]*?)(assets/[^"]+)"(?: defer)?></sc
 INLINE = re.compile(r"<script(?P<attributes>[^>]*)>(?P<code>.*?)</script>", re.DOTALL)
 IMAGE = re.compile(r'<img\b(?![^>]*\b(?:width|height)=)[^>]*\bsrc="([^":]+\.png)"')
 HAS = re.compile(r"\bbody:has\(\.([\w-]+)\)")
-PIXELS = re.compile(r"data:image/png;base64,((?:[A-Za-z0-9+/=\s]|&#10;){4000,})")
+PIXELS = re.compile(
+    r'<image href="data:image/png;base64,((?:[A-Za-z0-9+/=\s]|&#10;){4000,})"([^>]*?) ?/>'
+)
 CHARSET = '<meta charset="utf-8">'
 HEADING = re.compile(r"<h([1-6])\b(.*?)</h\1>", re.DOTALL)
 FORMULA = 'class="katex'
 # What must be so before the first paint, else something moves or flashes: the fonts (they travel in the sheet, but are unpacked only when they are
-# asked for), the class that says that scripts run, the scheme of a first visit (the theme's own script comes late and would repaint it all).
-FIRST = 'document.documentElement.classList.replace("no-js","js");document.documentElement.classList.add("js-focus-visible");document.fonts.forEach(font=>font.load())'
+# asked for), the class that says that scripts run, whether shapes are shown, the scheme of a first visit (the theme's own script comes late and would repaint it all).
+FIRST = 'document.documentElement.classList.replace("no-js","js");document.documentElement.classList.add("js-focus-visible");document.fonts.forEach(font=>font.load());try{localStorage.getItem("shapes")=="off"&&document.documentElement.classList.add("no-shapes")}catch{}'
 SCHEME = (
     'if(!palette){let dark=matchMedia("(prefers-color-scheme: dark)").matches,one=document.querySelector('
     "`input[data-md-color-media='(prefers-color-scheme: ${dark?'dark':'light'})']`);"
     'for(let name of["scheme","primary","accent"])one&&document.body.setAttribute("data-md-color-"+name,one.getAttribute("data-md-color-"+name));'
     'document.body.setAttribute("data-md-color-media","(prefers-color-scheme)")}'
+)
+# Reading needs no script, so scripts come after the first paint, or with the first key or touch; in their order, as they build on one another.
+LATE = (
+    'let start=()=>{start=()=>{};const late=document.getElementById("late"),all=late.dataset.src.split(" ");'
+    'all.forEach((src,i)=>{const script=document.createElement("script");script.async=false;script.src=src;'
+    "if(i==all.length-1)script.onload=()=>late.remove();document.head.append(script)})};"
+    'for(const name of["pointerdown","pointermove","keydown"])addEventListener(name,()=>start(),{once:true,capture:true});'
+    'addEventListener("load",()=>{requestAnimationFrame(()=>requestAnimationFrame(()=>setTimeout(()=>start())));setTimeout(()=>start(),1000)})'
 )
 POLICY = {
     "default-src": "'none'",
@@ -193,10 +203,15 @@ def _relink(text: str, built: dict[str, str], bundled: set[str]) -> str:
         links.append(
             f'<noscript><link rel="stylesheet" {media} href="{root}{dark}"></noscript>'
         )
-    links.append(f'<script src="{root}{built["site.js"]}" defer></script>')
+    text = SHEET.sub(lambda m: "" if m[2] in bundled else m[0], text)
+    scripts = [root + built["site.js"]]
+    scripts += [m[1] + m[2] for m in SCRIPT.finditer(text) if m[2] not in bundled]
+    text = SCRIPT.sub("", text)
     links.append(f"<script>{FIRST}</script>")
-    for pattern in (SHEET, SCRIPT):
-        text = pattern.sub(lambda m: "" if m[2] in bundled else m[0], text)
+    links.append(
+        f'<script id="late" type="text/plain" data-src="{" ".join(scripts)}"></script>'
+    )
+    links.append(f"<script>{LATE}</script>")
     return (
         text[: first.start()]
         + "".join(f"      {link}\n" for link in links)
@@ -238,13 +253,17 @@ def _levels(text: str) -> str:
 
 
 def _outside(site: Path, page: Path) -> Callable[[re.Match[str]], str]:
-    """Pixels that stand in a page hold up the text below them. They become a file, and the text comes first."""
+    """
+    Pixels that stand in a page hold up the text below them. They become a file. An `image` of a drawing can't wait for the text, but an `img` in its place
+    can: the script puts it there (`docs/assets/annotated.js`), and where no script runs, it is there from the start.
+    """
 
     def moved(data: re.Match[str]) -> str:
         pixels = base64.b64decode(data[1].replace("&#10;", ""))
         file = site / "assets" / "built" / f"{hashlib.sha256(pixels).hexdigest()[:8]}.png"
         file.write_bytes(pixels)
-        return Path(os.path.relpath(file, page.parent)).as_posix()
+        address = Path(os.path.relpath(file, page.parent)).as_posix()
+        return f'<foreignObject{data[2]}><noscript><img src="{address}" loading="lazy" alt=""></noscript></foreignObject>'
 
     return moved
 

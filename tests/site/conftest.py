@@ -39,7 +39,7 @@ FACTS = r"""
       const tall = lead?.matches('div.math, h1, h2') ? lead.getBoundingClientRect().height : 0;
       return {text: text(s).slice(0, 60), prose: prose && box(prose), code: code && box(code), tall};
     }),
-    images: shown('img').map(e => ({src: e.currentSrc || e.src, drawn: e.complete && e.naturalWidth > 0})),
+    images: shown('img:not([loading=lazy])').map(e => ({src: e.currentSrc || e.src, drawn: e.complete && e.naturalWidth > 0})),
     fonts: [...document.fonts].filter(f => f.status === 'error').map(f => f.family),
   };
 }
