@@ -130,7 +130,7 @@ def launch() -> Iterator[Browser]:
                 page.wait_for_timeout(20)
             return response
 
-        Page.goto = settled  # type: ignore[method-assign]
+        Page.goto = settled  # type: ignore[method-assign, assignment]
         try:
             yield browser
         finally:
