@@ -202,7 +202,7 @@ def test_a_module_as_code_only_prints_what_the_module_prints(
 def test_what_is_offered_as_code_is_formatted(files: dict[str, str], root: Path) -> None:
     for place, text in files.items():
         if place.startswith("code-only/") or place == bundle.NAME:
-            assert take.formatted(text) == text, place
+            assert take.formatted([text]) == [text], place
 
 
 # ## Notebooks

@@ -14,14 +14,14 @@ import warnings
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 from mkdocstrings_handlers.annotated import bindings, demos, trace
 from tools import notebook
 
 
 def measure(value: object) -> tuple[float, float, bool] | None:
     """Mean, standard deviation, and whether all is one number. Integers that are not one number are labels or indices: their mean says nothing."""
+    import torch  # here, because nine times in ten no demo has to be run
+
     if not isinstance(value, torch.Tensor) or not value.numel():
         return None
     if value.is_complex() or value.dtype == torch.bool:

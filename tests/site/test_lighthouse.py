@@ -1,4 +1,4 @@
-"""Lighthouse's scores, as a phone on a slow network: the contents of every page, and the speed of those that stand for the rest."""
+"""Lighthouse's scores, as a phone on a slow network: what the pages are made of, and the speed of those that stand for the rest."""
 
 from pathlib import Path
 
@@ -12,8 +12,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 SPEED = ["index.html", "annotated/standardization.html", "tutorials/weights.html"]
 
 
-def test_every_page_is_accessible_well_made_and_findable(site: Path, page_names: list[str]) -> None:
-    reports = run(site, page_names, categories=("accessibility", "best-practices", "seo"))
+def test_the_pages_are_accessible_well_made_and_findable(site: Path, page_names: list[str]) -> None:
+    # One of the engine's own pages stands for all of them: they are made alike, and axe looks at each (test_axe.py). `make lighthouse` has them all.
+    names = [name for name in page_names if not name.startswith("how/") or name == "how/math.html"]
+    reports = run(site, names, categories=("accessibility", "best-practices", "seo"))
     assert {r.page: (r.scores, r.short) for r in reports if min(r.scores.values()) < 1} == {}
 
 

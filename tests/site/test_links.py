@@ -28,7 +28,8 @@ class Document(HTMLParser):
             self.ids.append(given["name"])
         if given.get("rel") == "canonical":
             return
-        self.addresses += [given[name] for name in ("href", "src", "poster", "data-src") if given.get(name)]
+        self.addresses += [given[name] for name in ("href", "src", "poster") if given.get(name)]
+        self.addresses += given.get("data-src", "").split()
         for candidate in given.get("srcset", "").split(","):
             self.addresses += candidate.split()[:1]
 
