@@ -56,14 +56,8 @@ format: $(INSTALLED) ## put imports and layout in order
 DATA ?=
 NOTE ?=
 export DATA NOTE
-FULL_WIDTH := --epochs 3
-QUARTER_WIDTH := --width 0.25 --no-estimate --groups 8 --epochs 30 --learning-rate 3e-3 --schedule one-cycle --half-weights
-results: docs/runs/quarter-width/config.json docs/runs/full-width/config.json ## train what the pages show (hours on a CPU; DATA=DIR reads CIFAR-10 from a folder)
-	@echo "docs/runs holds the records; 'make site' shows them."
-
-docs/runs/%/config.json: | $(INSTALLED)
-	rm -rf $(@D)
-	$(PY) -m labml_ws.experiment $(if $(filter full-width,$*),$(FULL_WIDTH),$(QUARTER_WIDTH)) $(if $(DATA),--data "$$DATA") --out $(@D) --note "$$NOTE"
+results: $(INSTALLED) ## record what the pages show (hours; DATA=DIR reads CIFAR-10 from a folder, RUN="methods batches" takes some)
+	$(PY) -m tools.results $(RUN)
 
 shots: build/site.made ## screenshot every page at three widths, light and dark, into build/shots/
 	@chromium="$$($(PY) tools/chromium.py)" && CHROMIUM="$$chromium" $(PY) tools/shots.py
@@ -106,7 +100,7 @@ $(PICTURES): tools/pictures.py $(wildcard overrides/.icons/labml/*.svg) docs/run
 	@$(PY) -m tools.pictures $(@D)
 	@touch $@
 
-$(NOTEBOOKS): %.ipynb: %.py $(LIBRARY) $(RUNS) tools/notebook.py $(wildcard docs/tutorials/matplotlibrc) $(INSTALLED)
+$(NOTEBOOKS): %.ipynb: %.py $(LIBRARY) $(RUNS) tools/notebook.py labml_ws/house.mplstyle $(INSTALLED)
 	@$(PY) tools/notebook.py $<
 
 # What each module's demo prints, shown on its page.

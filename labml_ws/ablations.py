@@ -2,12 +2,11 @@ r"""
 # What if?
 
 Variants of the convolution and of the normalization that nobody should use, to find out what each choice is worth. The
-[experiment](experiment.md) trains them with `--ws` and `--drive`.
+[experiment](experiment.md) trains them with `--variant` and `--drive`.
 
-| `--ws` | what the convolution sees |
+| `--variant` | what the convolution sees |
 |---|---|
-| `none` | $W$ |
-| `full` | $\hat W$, as the paper's equation says |
+| `paper` | $\hat W$, as the paper's equation says (without WS, with `--no-ws`, it sees $W$) |
 | `center`, `scale` | one of the two steps alone |
 | `unbiased` | the variance divided by $I - 1$ |
 | `eps-outside` | $\sigma + \epsilon$ instead of $\sqrt{\sigma^2 + \epsilon}$ |

@@ -103,6 +103,9 @@ class Config:
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
     # Stay on the CPU even where there is a GPU.
     cpu: bool = False
+    # CPU threads (0: as many as torch likes). With 1, the same command on the same machine gives the same metrics to the
+    # last digit, and two runs share two cores without waiting for each other.
+    threads: int = 0
     # Where the record goes; by default runs/ and a name made from the settings. A folder that holds a record is not
     # written over.
     out: Path | None = None
@@ -125,7 +128,7 @@ class Config:
 
     def __post_init__(self) -> None:
         least = {"epochs": 1, "batch_size": 1, "accumulate": 1, "groups": 1}
-        for field, minimum in (least | {"train_images": 0, "measure": 0}).items():
+        for field, minimum in (least | {"train_images": 0, "measure": 0, "threads": 0}).items():
             if getattr(self, field) < minimum:
                 raise ValueError(
                     f"expected --{field.replace('_', '-')} of at least {minimum}, got {getattr(self, field)}"
@@ -199,6 +202,8 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
         gradient_accumulation_steps=config.accumulate,
         cpu=config.cpu,
     )
+    if config.threads:
+        torch.set_num_threads(config.threads)
     set_seed(config.seed)
     model = build(config)
     images = subset(images, config.train_images)
@@ -282,6 +287,7 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
             if step % 50 == 0 or step == len(batches):
                 # A loss of `nan` does not recover, so stop here, with the epochs before it safely recorded.
                 if not torch.isfinite(total_loss):
+                    record.add(kind="diverged", epoch=epoch, step=step)
                     raise FloatingPointError(
                         f"the loss is {loss.item()} in epoch {epoch}, step {step}: try a lower --learning-rate than "
                         f"{config.learning_rate}, or a normalization (--norm is {config.norm})"

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 
 COMPUTES = ("standardization", "layers", "batch_channel_norm", "vgg", "cifar10")
+MEASURES = ("measure", "landscape", "snapshot")
 
 
 class Record:
@@ -79,12 +80,13 @@ class Record:
                 "train": len(images.train_y),
                 "test": len(images.test_y),
             },
-            "source": source(),
+            "source": source(config),
             "versions": {"python": platform.python_version()}
             | {name: version(name) for name in ("torch", "accelerate", "datasets", "numpy")},
             "hardware": {
                 "device": str(device),
                 "processor": processor(),
+                "model": model(),
                 "threads": torch.get_num_threads(),
             },
         }
@@ -120,16 +122,22 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def source(folder: Path = Path(__file__).parent) -> str:
+def source(config: "Config", folder: Path = Path(__file__).parent) -> str:
     """
     ## Which code was it?
 
     16 hexadecimal digits that change with the code of the modules that compute: what is standardized, normalized, built
-    and fed. Comments and docstrings do not count. A record whose digits are no longer those of the code says so, and no
-    page is built from it.
+    and fed, and, where the settings ask for them, [measures](measure.md) and [variants](ablations.md). Comments and
+    docstrings do not count. A record whose digits are no longer those of the code says so, and no page is built from
+    it.
     """
     digest = hashlib.sha256()
-    for name in COMPUTES:
+    names = [*COMPUTES]
+    if config.variant != "paper" or config.drive:
+        names.append("ablations")
+    if config.measure:
+        names += MEASURES
+    for name in names:
         text = (folder / f"{name}.py").read_text()
         quiet = {
             line
@@ -159,6 +167,17 @@ def processor() -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def model() -> str:
+    """What decides about the last digits: instructions that torch uses, family and model of the processor."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    found = dict(
+        line.split("\t", 1) for line in lines if line.startswith(("cpu family", "model\t"))
+    )
+    numbers = [value.strip("\t :") for value in found.values()]
+    return " ".join([torch.backends.cpu.get_cpu_capability(), *numbers])
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
+plt.style.use("labml_ws.house")
+
 runs = next(path for path in map(Path, ("../runs", "docs/runs")) if path.exists())
 records, metrics = {}, {}
 for file in sorted(runs.glob("*/config.json")):

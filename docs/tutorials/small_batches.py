@@ -29,6 +29,8 @@ from torch import nn
 from labml_ws import BatchChannelNorm, ChannelNorm, EstimatedBatchNorm
 from labml_ws.cifar10 import channel_stats, load, normalize
 
+plt.style.use("labml_ws.house")
+
 torch.manual_seed(0)
 images = load("digits")
 with torch.no_grad():

@@ -31,6 +31,8 @@ from safetensors.torch import load_file
 from labml_ws import Conv2d, weight_standardization
 from labml_ws.experiment import Config, build
 
+plt.style.use("labml_ws.house")
+
 run = (
     next(folder for folder in (Path("../runs"), Path("docs/runs")) if folder.exists())
     / "quarter-width"

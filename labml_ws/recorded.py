@@ -1,0 +1,198 @@
+r"""
+# Reading the records
+
+A figure about training reads [the records](record.md) of an experiment and says so in a line below it. Neither can be
+had without the other: what is read here is refused where a record is unfinished, or was made by code that has changed
+since. The tutorials are executed when the site is built, so such a record fails the build.
+
+```python
+runs = read("methods")
+print(mean_spread([run.accuracy for run in runs if run.net == "ws-gn"]))
+provenance(runs)  # the line
+```
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from labml_ws.experiment import Config
+from labml_ws.record import source
+
+
+class RecordError(RuntimeError):
+    """A record that nothing should be shown from: which, why, and what to do about it."""
+
+
+def records() -> Path:
+    """
+    ## Where they are
+
+    In a checkout they are `docs/runs`; an installed package has brought them along.
+    """
+    package = Path(__file__).parent
+    checkout = package.parent / "docs" / "runs"
+    return checkout if checkout.is_dir() else package / "runs"
+
+
+@dataclass(frozen=True)
+class Run:
+    """
+    ## One run
+
+    * `folder`: where its record is
+    """
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """With its experiment: `methods/ws-gn-seed0`."""
+        return self.folder.relative_to(records()).as_posix()
+
+    @property
+    def net(self) -> str:
+        """What was trained, the part of the name that seeds share: `ws-gn` of `methods/ws-gn-seed0`."""
+        return self.folder.name.partition("-seed")[0].partition("-batch")[0]
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """`config.json`: settings, command, versions, hardware, data."""
+        return json.loads((self.folder / "config.json").read_text())
+
+    @cached_property
+    def config(self) -> Config:
+        return Config(**self.about["config"] | {"out": None})
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """`metrics.jsonl`, a dictionary per row."""
+        file = self.folder / "metrics.jsonl"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def kind(self, kind: str) -> list[dict[str, Any]]:
+        """
+        * `kind`: `step`, `epoch` or `measure`
+        * returns the rows of that kind, in the order of the training
+        """
+        return [row for row in self.rows if row["kind"] == kind]
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the loss stopped being finite, which ended the run."""
+        return bool(self.kind("diverged"))
+
+    @property
+    def accuracy(self) -> float:
+        """On the test set after the last epoch, 0 to 1. Of a run that diverged, that of a guess: 0.1."""
+        return 0.1 if self.diverged else float(self.kind("epoch")[-1]["test_accuracy"])
+
+    @property
+    def finished(self) -> bool:
+        """Whether the record is whole: its last epoch is there, or the row that says that it diverged."""
+        if not (self.folder / "config.json").exists():
+            return False
+        last = self.rows[-1] if self.rows else {"kind": "nothing"}
+        return last["kind"] == "diverged" or (last["kind"], last.get("epoch")) == (
+            "epoch",
+            self.about["config"]["epochs"],
+        )
+
+    def check(self) -> None:
+        """Raises `RecordError` if the run was not finished, or its code is no longer this code."""
+        if not self.finished:
+            raise RecordError(
+                f"{self.folder}: the run was not finished: 'make results' does what is missing"
+            )
+        recorded, now = self.about.get("source", "of an unknown version"), source(self.config)
+        if recorded != now:
+            raise RecordError(
+                f"{self.folder}: recorded with the code {recorded}, which is now {now}: remove the folder and call "
+                f"'make results' to run it again"
+            )
+
+
+def read(experiment: str) -> list[Run]:
+    """
+    ## Reading an experiment
+
+    * `experiment`: a folder of `docs/runs`, which holds one record or one folder for each of its runs
+    * returns the runs in alphabetical order
+
+    Raises `RecordError` where there is none, or one fails its [check][labml_ws.recorded.Run.check].
+    """
+    folder = records() / experiment
+    files = sorted([*folder.glob("config.json"), *folder.glob("*/config.json")])
+    if not files:
+        raise RecordError(
+            f"{folder}: no runs are recorded here: 'make results' records what is missing"
+        )
+    runs = [Run(file.parent) for file in files]
+    for run in runs:
+        run.check()
+    return runs
+
+
+def mean_spread(values: list[float]) -> tuple[float, float]:
+    """The mean, and the standard deviation of a sample (divided by $n - 1$), 0 for a single value."""
+    return mean(values), stdev(values) if len(values) > 1 else 0.0
+
+
+class Provenance:
+    """
+    ## Where a figure comes from
+
+    One line, as text or, in a notebook, as HTML with a link to the data.
+    """
+
+    def __init__(self, runs: list[Run]) -> None:
+        def every(values: list[Any]) -> str:
+            return ", ".join(str(value) for value in sorted(set(values)))
+
+        self.experiments = sorted({run.name.partition("/")[0] for run in runs})
+        seeds = every([run.config.seed for run in runs])
+        epochs = every([run.config.epochs for run in runs])
+        images = every([run.config.train_images or run.about["data"]["train"] for run in runs])
+        self.text = "; ".join(
+            [
+                f"{len(runs)} run{'s' * (len(runs) > 1)}, seed{'s' * (',' in seeds)} {seeds}",
+                f"{images} images of {every([run.about['data']['source'].split()[-1] for run in runs])} "
+                f"({every([run.about['data']['fingerprint'] for run in runs])}), {epochs} epochs",
+                f"torch {every([run.about['versions']['torch'] for run in runs])}, "
+                f"{every([run.about['hardware']['processor'] for run in runs])}",
+                every([run.about["started"][:10] for run in runs]),
+            ]
+        )
+
+    def __repr__(self) -> str:
+        return f"docs/runs/{', '.join(self.experiments)}: {self.text}"
+
+    def _repr_html_(self) -> str:
+        links = ", ".join(
+            f'<a href="recorded_run.html#{name}">{escape(name)}</a>'
+            for name in self.experiments
+        )
+        return f'<p class="provenance">{links}: {escape(self.text)}</p>'
+
+
+def provenance(runs: list[Run]) -> Provenance:
+    """
+    * `runs`: what a figure shows
+    * returns the line to put below it
+    """
+    return Provenance(runs)
+
+
+if __name__ == "__main__":
+    # ## See it work
+    #
+    # The two runs of the first records of this site.
+    for name in ("full-width", "quarter-width"):
+        (run,) = read(name)
+        print(f"{name}: {run.accuracy:.2%} after {run.config.epochs} epochs")
+    print(provenance([run]))
