@@ -66,6 +66,10 @@ def test_the_wheel_holds_the_library_and_its_types(wheel: Path, root: Path) -> N
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     tops = {name.split("/")[0] for name in names}
+    assert {
+        f"labml_ws/runs/{path.relative_to(root / 'docs' / 'runs').as_posix()}"
+        for path in (root / "docs" / "runs").rglob("config.json")
+    } <= names
     assert {f"labml_ws/{path.name}" for path in (root / "labml_ws").glob("*.py")} | {
         "labml_ws/py.typed"
     } <= names
