@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tools.browser import declared
-from tools.finish import finish, hashes
+from tools.finish import Letters, finish, hashes, typeset
 
 PAGE = """<!doctype html>
 <html lang="en" class="no-js"><head><meta charset="utf-8">
@@ -157,3 +157,17 @@ def test_a_script_with_a_mistake_stops_the_build(site: Path) -> None:
     (site / "assets" / "own.js").write_text("window.own = = 1;")
     with pytest.raises(SystemExit, match="could not be bundled"):
         finish(site)
+
+
+def test_a_font_keeps_the_letters_that_are_set_in_it() -> None:
+    formula = (
+        '<p>xyz</p><span class="katex"><span class="katex-html"><span class="mord mathnormal">W</span>'
+        '<span class="mord mathcal">N</span><span class="mord text"><span class="mord">if</span></span>'
+        '<span class="mrel">=</span><span class="mord"><span class="mord mathnormal">σ</span>2</span></span></span><p>q</p>'
+    )
+    characters = typeset([Letters(formula)])
+    assert characters("KaTeX_Math-Italic") == frozenset("Wσ")
+    assert characters("KaTeX_Caligraphic-Regular") == frozenset("N")
+    assert characters("KaTeX_Main-Regular") == frozenset("if=2")
+    assert characters("KaTeX_Main-Bold") == frozenset()
+    assert characters("KaTeX_Size3-Regular") == frozenset("WNif=σ2")

@@ -24,6 +24,7 @@ import re
 import struct
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -79,26 +80,61 @@ POLICY = {
 }
 
 
+# The class that sets a part of a formula in a font of its own, by the font's file. What is in none of them is set in KaTeX_Main-Regular.
+FACES = {
+    "mathnormal": "KaTeX_Math-Italic",
+    "mathcal": "KaTeX_Caligraphic-Regular",
+    "mathbb": "KaTeX_AMS-Regular",
+    "amsrm": "KaTeX_AMS-Regular",
+    "mathbf": "KaTeX_Main-Bold",
+    "textbf": "KaTeX_Main-Bold",
+    "mathit": "KaTeX_Main-Italic",
+    "textit": "KaTeX_Main-Italic",
+}
+UPRIGHT = "KaTeX_Main-Regular"
+
+
 class Letters(HTMLParser):
-    """The characters of a page, and those in its formulas."""
+    """The characters of a page, and those in its formulas by font."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.all: set[str] = set(html.unescape(text))
-        self.formulas: set[str] = set()
-        self._depth = 0
+        self.formulas: dict[str, set[str]] = defaultdict(set)
+        self._faces: list[str] = []  # of the open elements of a formula, from outside
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "span" and (self._depth or "katex-html" in (dict(attrs).get("class") or "")):
-            self._depth += 1
+        classes = (dict(attrs).get("class") or "").split()
+        if tag == "span" and (self._faces or "katex-html" in classes):
+            own = [FACES[name] for name in classes if name in FACES]
+            self._faces.append(own[0] if own else self._faces[-1] if self._faces else UPRIGHT)
 
     def handle_endtag(self, tag: str) -> None:
-        self._depth -= bool(self._depth and tag == "span")
+        if self._faces and tag == "span":
+            self._faces.pop()
 
     def handle_data(self, data: str) -> None:
-        if self._depth:
-            self.formulas |= set(data)
+        if self._faces:
+            self.formulas[self._faces[-1]] |= set(data)
+
+
+def typeset(pages: list[Letters]) -> Callable[[str], frozenset[str]]:
+    """Which characters a font of KaTeX's must have, by the name of its file. A font for sizes of brackets and roots keeps any that occurs."""
+    used: dict[str, set[str]] = defaultdict(set)
+    for page in pages:
+        for name, characters in page.formulas.items():
+            used[name] |= characters
+    everything = frozenset().union(*used.values())
+    # A sign that a font of letters lacks is taken from the upright one.
+    signs = {c for c in everything if not c.isalpha()}
+
+    def characters(name: str) -> frozenset[str]:
+        if name == UPRIGHT:
+            return frozenset(used[name] | signs)
+        return everything if "_Size" in name else frozenset(used.get(name, ()))
+
+    return characters
 
 
 def finish(site: Path, site_url: str = "", cache: Path = CACHE) -> None:
@@ -121,10 +157,9 @@ def finish(site: Path, site_url: str = "", cache: Path = CACHE) -> None:
         ),
     )
     for sheet in own:
-        fonts.shrink_all(site / sheet, fonts.TYPED | read, cache)
+        fonts.shrink_all(site / sheet, lambda _: fonts.TYPED | read, cache)
     for sheet in katex:
-        formulas = set().union(*(page.formulas for page in letters))
-        fonts.shrink_all(site / sheet, frozenset(formulas), cache)
+        fonts.shrink_all(site / sheet, typeset(letters), cache)
 
     kinds = set()
     for sheet in own:

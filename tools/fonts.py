@@ -9,6 +9,7 @@ right letters, and nothing moves afterwards.
 import hashlib
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from fontTools.subset import Options, Subsetter
@@ -65,8 +66,8 @@ def _subset(font: TTFont, characters: list[int], weights: Weights | None, name: 
     return font
 
 
-def shrink_all(sheet: Path, characters: frozenset[str], cache: Path) -> None:
-    """Shrinks the fonts of a style sheet; each `@font-face` says which characters are left, or goes if there are none."""
+def shrink_all(sheet: Path, characters: Callable[[str], frozenset[str]], cache: Path) -> None:
+    """Shrinks the fonts of a style sheet to what `characters` says of each file's name; each `@font-face` says which are left, or goes if there are none."""
 
     def face(rule: re.Match[str]) -> str:
         named = FILE.search(rule[0])
@@ -74,7 +75,8 @@ def shrink_all(sheet: Path, characters: frozenset[str], cache: Path) -> None:
             return rule[0]
         offered = WEIGHT.search(rule[0])
         weights = offered and (int(offered[1]), int(offered[2] or offered[1]))
-        kept = shrink(sheet.parent / named[1], characters, weights, cache)
+        file = sheet.parent / named[1]
+        kept = shrink(file, characters(file.stem), weights, cache)
         return RANGE.sub(f"unicode-range: {_ranges(kept)}", rule[0]) if kept else ""
 
     sheet.write_text(FACE.sub(face, sheet.read_text(encoding="utf-8")), encoding="utf-8")

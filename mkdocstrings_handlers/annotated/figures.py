@@ -14,6 +14,9 @@ from xml.etree import ElementTree as ET
 SVG = "{http://www.w3.org/2000/svg}"
 XLINK = "{http://www.w3.org/1999/xlink}"
 BLACK = re.compile(r"(?<![\w#-])(#000000|#000|black)(?![\w-])", re.IGNORECASE)
+# Places are kept to a hundredth of a point, which nobody sees; Matplotlib writes six digits, most of a figure's weight.
+PLACES = {"d", "x", "y", "points"}
+DECIMAL = re.compile(r"-?\d+\.\d+")
 WHITE = re.compile(r"fill:\s*(#ffffff|#fff|white)(?![\w-])", re.IGNORECASE)
 
 
@@ -42,6 +45,8 @@ def inline_svg(svg: str, alt: str, prefix: str) -> str:
             del element.attrib[name]
             if name == "id" and value not in used:
                 continue
+            if name in PLACES:
+                value = DECIMAL.sub(lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), value)
             element.set(
                 name.removeprefix(XLINK),
                 _renamed(_colored(value), ids) if name != "id" else ids[value],

@@ -171,3 +171,12 @@ def test_a_figure_is_as_wide_as_its_column_allows() -> None:
     assert root.get("viewBox") == "0 0 72 36"
     assert root.get("width") is None
     assert root.get("style") == "max-width:72pt"
+
+
+def test_a_figure_keeps_hundredths_of_a_point_and_its_colors_as_they_are() -> None:
+    svg = SVG.replace(
+        "</svg>", '<path d="M 1.23456 -0.004 L 10.0 2.5" style="stroke-width: 0.123456"/></svg>'
+    )
+    drawn = inline_svg(svg, "alt", "p")
+    assert 'd="M 1.23 -0 L 10 2.5"' in drawn
+    assert "stroke-width: 0.123456" in drawn
