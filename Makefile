@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
+# Or zensical: the same pages from the same mkdocs.yml.
+BUILDER ?= mkdocs
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -120,7 +122,7 @@ $(TAKE): $(LIBRARY) $(wildcard mkdocstrings_handlers/annotated/*.py tools/*.py) 
 	@touch $@
 
 build/site.made: $(INPUTS) build/inputs $(MADE) tools/markdown.py tools/search.py tools/finish.py tools/fonts.py tools/bundle.mjs $(INSTALLED)
-	$(PY) -m mkdocs build --strict --quiet
+	$(if $(filter zensical,$(BUILDER)),$(PY) -m zensical build --clean --strict > build/zensical.log || { cat build/zensical.log; exit 1; },$(PY) -m mkdocs build --strict --quiet)
 	@$(PY) -m tools.markdown site
 	@$(PY) -m tools.search site
 	@$(PY) -m tools.finish site
@@ -129,6 +131,6 @@ build/site.made: $(INPUTS) build/inputs $(MADE) tools/markdown.py tools/search.p
 # The list of inputs, renewed only when it differs: a deleted page or another REPO_URL is a change too.
 build/inputs: FORCE
 	@mkdir -p build
-	@printf '%s\n' 'REPO_URL=$(REPO_URL)' 'REPO_REF=$(REPO_REF)' 'SITE_URL=$(SITE_URL)' $(INPUTS) > $@.new
+	@printf '%s\n' 'REPO_URL=$(REPO_URL)' 'REPO_REF=$(REPO_REF)' 'SITE_URL=$(SITE_URL)' 'BUILDER=$(BUILDER)' $(INPUTS) > $@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 FORCE:

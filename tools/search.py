@@ -127,11 +127,14 @@ def documents(html: str, page: str, title: str) -> list[dict[str, Any]]:
 
 
 def rewrite(site: Path) -> None:
+    # MkDocs' index, or Zensical's, where an entry also says where in the navigation it is.
     index = site / "search" / "search_index.json"
+    index = index if index.is_file() else site / "search.json"
     content = json.loads(index.read_text(encoding="utf-8"))
+    kind = "docs" if "docs" in content else "items"
     made: dict[str, list[dict[str, Any]]] = {}
     docs = []
-    for doc in content["docs"]:
+    for doc in content[kind]:
         page, _, anchor = doc["location"].partition("#")
         if page not in made:
             html = (site / page).read_text(encoding="utf-8")
@@ -141,12 +144,11 @@ def rewrite(site: Path) -> None:
         if not ours:
             docs.append(doc)
         elif not anchor:
-            boost = {"boost": doc["boost"]} if "boost" in doc else {}
-            docs += [{**entry, **boost} for entry in made[page]]
+            docs += [{**doc, **entry} for entry in made[page]]
         # What the page says outside of its annotated part has headings of its own.
         elif doc["location"] not in ours:
             docs.append(doc)
-    content["docs"] = docs
+    content[kind] = docs
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     index.write_text(text, encoding="utf-8")
     script = index.with_suffix(".js")  # what is read where there is no server
