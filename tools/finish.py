@@ -123,8 +123,8 @@ def typeset(pages: list[Letters]) -> Callable[[str], frozenset[str]]:
     """Which characters a font of KaTeX's must have, by the name of its file. A font for sizes of brackets and roots keeps any that occurs."""
     used: dict[str, set[str]] = defaultdict(set)
     for page in pages:
-        for name, characters in page.formulas.items():
-            used[name] |= characters
+        for name, letters in page.formulas.items():
+            used[name] |= letters
     everything = frozenset().union(*used.values())
     # A sign that a font of letters lacks is taken from the upright one.
     signs = {c for c in everything if not c.isalpha()}
