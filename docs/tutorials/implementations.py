@@ -441,7 +441,7 @@ display(Table("Distance of the outputs", ["convolution", "+ GroupNorm", "+ Batch
 # \hat\sigma^2 &\leftarrow (1 - r)\, \hat\sigma^2 + r \left( \overline{x^2} - m^2 \right).
 # \end{align}
 #
-# The first form is [the authors'](https://github.com/joe-siyuan-qiao/Batch-Channel-Normalization) and [ours](../annotated/batch_channel_norm.md#the-running-statistics), the second
+# The first form is [the authors'](https://github.com/joe-siyuan-qiao/Batch-Channel-Normalization) and [ours][labml_ws.batch_channel_norm.EstimatedBatchNorm.update], the second
 # [labml's](https://nn.labml.ai/normalization/batch_channel_norm/index.html), whose text says the first. The stream below has one image per step, channel mean 5, variance 1 *between* images and 1 *within*
 # each, so 2 in all. labml's form sees only what is within, and gives an output that is too wide. So does torch's BatchNorm, once it is evaluated with what it has stored.
 #
