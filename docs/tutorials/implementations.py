@@ -384,7 +384,7 @@ display(Table("What becomes of odd weights", heads, rows))
 # %% [markdown]
 # ## A padding mode that is taken and dropped
 #
-# All of the torch layers but ours call `F.conv2d`, which knows nothing of padding modes. The authors', mmcv's, timm's and Hugging Face's constructors don't take `padding_mode`, so asking for
+# Composer hands $\hat W$ to torch's own layer, and ours calls what that layer calls. The other torch layers call `F.conv2d`, which knows nothing of padding modes. The authors', mmcv's, timm's and Hugging Face's constructors don't take `padding_mode`, so asking for
 # one is an error. labml's takes it and drops it; BiT's and lucidrains' inherit torch's constructor, with the same effect: a circular convolution that pads with zeros,
 # wrong wherever the filter reaches over the edge.
 
@@ -519,6 +519,7 @@ display(Table("Relative error of a variance of 1", ["shortcut", "var_mean", "neg
 #
 # * **Doesn't**: $I$ or $I - 1$, once a filter has a few hundred weights, or where a fresh normalization follows. Which of the small $\epsilon$, for filters
 #   about as wide as [trained ones](weights.md) are.
+# * **Doesn't, but costs**: all of them compute $\hat W$ again in every forward pass, evaluation included. [Fold it][labml_ws.layers] before deployment.
 # * **Matters when weights change hands**: load a checkpoint with the $\epsilon$ and the variance that it was trained with, above all if its BatchNorms have stored statistics.
 # * **Matters at the start of large layers**: at torch's default initialization, $10^{-5}$ inside the root is part of the network's scale.
 # * **Matters in half precision**: statistics in float32, or an $\epsilon$ that the format can hold.
