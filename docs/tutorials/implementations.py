@@ -231,7 +231,7 @@ plt.show()
 # %% [markdown]
 # ## The measure
 #
-# All of them standardize the same 64 random filters. The distance is that from the paper's formula in float64, relative to the length of its result. Where a
+# All of them standardize the same random filters. The distance is that from the paper's formula in float64, relative to the length of its result. Where a
 # filter comes out more than twice as long, the tables say how many times as long.
 
 
@@ -250,7 +250,7 @@ FORMS = {
     "NFNets": nfnets,
     "timm scaled": timm_scaled,
 }
-SHAPES = {9: (64, 1, 3, 3), 27: (64, 3, 3, 3), 576: (64, 64, 3, 3), 4608: (64, 512, 3, 3)}
+SHAPES = {9: (64, 1, 3, 3), 27: (64, 3, 3, 3), 576: (64, 64, 3, 3), 4608: (8, 512, 3, 3)}
 
 
 def weights(fan_in, std, dtype=torch.float32, mean=0.0):
