@@ -54,6 +54,8 @@ def test_what_a_demo_prints_and_a_figure_shows_is_there(
     assert "*Figure: Three panels of a channel mean" in renderings.markdown(
         page(renderings, "tutorials/small_batches.md")
     )
+    table = renderings.markdown(page(renderings, "tutorials/implementations.md"))
+    assert re.search(r"```text\nWhat becomes of odd weights\n +fan-in 1 ", table)
 
 
 def test_references_become_links_to_the_other_renderings(renderings: Renderings) -> None:

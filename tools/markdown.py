@@ -251,8 +251,8 @@ def _section(section: Section, deeper: str = "") -> str:
     for output in section.outputs:
         if output.mime.startswith("image/"):
             parts.append(f"*Figure: {output.alt}*")
-        elif output.mime == "text/plain":
-            parts.append(f"```text\n{output.data.strip(chr(10))}\n```")
+        elif shown := output.data if output.mime == "text/plain" else output.alt:
+            parts.append(f"```text\n{shown.strip(chr(10))}\n```")
     return "\n\n".join(parts)
 
 

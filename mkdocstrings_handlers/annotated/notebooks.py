@@ -121,6 +121,9 @@ def _outputs(cell: dict[str, Any], wide: bool, number: int, path: Path) -> list[
                 f'{path}: cell {number} draws a figure that has no description. Begin the cell with `# %% alt="…"`.'
             )
         data = _text(bundle[mime])
+        # A table says the same as text, for readers that are programs.
+        if mime == "text/html":
+            alt = _text(bundle.get("text/plain", ""))
         # A program that prints twice has printed once, as far as a reader is concerned.
         if (
             mime == "text/plain"

@@ -35,7 +35,7 @@ from .openings import (
 
 @dataclass(frozen=True)
 class Output:
-    """What a notebook's cell showed: its media type and its text (`base64` for a bitmap)."""
+    """What a notebook's cell showed: its media type, its text (`base64` for a bitmap), and `alt`, which stands for it where only text can stand."""
 
     mime: str
     data: str

@@ -91,6 +91,13 @@ def test_two_prints_are_one_output_and_a_drawing_beats_its_description(write) ->
     assert section.outputs[0].data == "1\n2\n"
 
 
+def test_a_table_brings_along_what_it_says_as_text(write) -> None:
+    (section,) = read_notebook(
+        write(code("t", shown(text__html="<table></table>", text__plain="a  1"), alt="no"))
+    )
+    assert [(o.mime, o.alt) for o in section.outputs] == [("text/html", "a  1")]
+
+
 def test_tags_widen_an_output_and_hide_code(write) -> None:
     (section,) = read_notebook(write(code("f()", FIGURE, alt="x", tags=["wide", "hide-code"])))
     assert section.outputs[0].wide
