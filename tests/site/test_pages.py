@@ -91,21 +91,31 @@ def test_no_page_shows_what_stands_in_for_a_piece_of_it(site: Path, page_names: 
     assert [name for name in page_names if "klzzwxh" in (site / name).read_text()] == []
 
 
+# Lines whose first character lies under their number.
+COVERED = """() => [...document.querySelectorAll('.sec-module > .code > pre .l[id]')].filter(line => {
+  const number = line.querySelector('a[aria-label]'), range = document.createRange();
+  range.selectNodeContents(number.parentElement);
+  range.setStartAfter(number);
+  return range.getClientRects()[0].left < number.getBoundingClientRect().right - 1;
+}).map(line => line.id)"""
+
+
 @pytest.mark.parametrize("width", [width for width in WIDTHS if width >= TWO_COLUMNS])
 def test_a_constant_beside_the_introduction_is_not_cut(
     browser: Browser, address: str, page_names: list[str], width: int
 ) -> None:
     tab = browser.new_page(viewport={"width": width, "height": HEIGHT})
     boxes = "[...document.querySelectorAll('.sec-module > .code > pre > code')]"
-    count, cut = 0, []
+    count, cut, covered = 0, [], []
     for name in page_names:
         if name.startswith(("annotated/", "how/")):
             tab.goto(f"{address}/{name}", wait_until="load")
             count += tab.evaluate(f"{boxes}.length")
             cut += [name] * tab.evaluate(f"{boxes}.filter(e => e.scrollWidth > e.clientWidth + 1).length")
+            covered += [(name, line) for line in tab.evaluate(COVERED)]
     tab.close()
     assert count > 10
-    assert cut == []
+    assert (cut, covered) == ([], [])
 
 
 def test_below_a_wide_figure_nothing_shows_through(browser: Browser, address: str) -> None:
