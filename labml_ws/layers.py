@@ -11,7 +11,8 @@ from torch import nn
 from labml_ws import Conv2d
 
 block = nn.Sequential(
-    Conv2d(3, 64, 3, padding=1, bias=False),  # instead of nn.Conv2d
+    # instead of nn.Conv2d
+    Conv2d(3, 64, 3, bias=False),
     nn.GroupNorm(32, 64),
     nn.ReLU(),
 )
