@@ -327,11 +327,12 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
     return row
 
 
-# No augmentation here, and the running statistics stay as they are.
 @torch.inference_mode()
 def evaluate(model: nn.Module, batches: Any, mean: Tensor, std: Tensor) -> tuple[float, float]:
     """
     ## Evaluate
+
+    No augmentation here, and the running statistics stay as they are.
 
     * `batches`: pairs of `uint8` images and labels; `mean`, `std`: of the colors, from the training set
     * returns the mean cross-entropy (nats) and the accuracy (0 to 1) over all of `batches`

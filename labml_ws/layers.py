@@ -8,9 +8,14 @@ one, and back. [Line by line](../variants.md), this is what changes in the code.
 
 ```python
 from torch import nn
-from labml_ws import Conv2d  # instead of nn.Conv2d
+from labml_ws import Conv2d
 
-block = nn.Sequential(Conv2d(3, 64, 3, padding=1, bias=False), nn.GroupNorm(32, 64), nn.ReLU())
+block = nn.Sequential(
+    # instead of nn.Conv2d
+    Conv2d(3, 64, 3, bias=False),
+    nn.GroupNorm(32, 64),
+    nn.ReLU(),
+)
 ```
 
 **Where to use it.** For convolutions that a normalization follows; the authors replace only those. They pair WS with
@@ -48,12 +53,9 @@ class Conv2d(nn.Conv2d):
 
     $$y = \code{self.w_hat}{\hat W} * \code{input}{x} + \code{self.bias}{b}$$
 
-    All the arguments of [torch.nn.Conv2d][], and
+    The arguments are those of [torch.nn.Conv2d][], and one more by keyword, `eps`.
 
     * `eps`: added to each filter's variance, see [the function][labml_ws.standardization.weight_standardization]
-
-    In the formula,
-
     * $\code{self.weight}{W}$: the raw weight, which is trained; $\code{self.w_hat}{\hat W}$: the standardized weight
     * $\code{input}{x}$: the images; $\code{self.bias}{b}$: one number per output channel, if wanted
 

@@ -27,7 +27,7 @@ def look(net: str) -> dict[str, Any]:
     """
     ## How a method is drawn
 
-    * `net`: a [run's][labml_ws.recorded.Run.net], `gn` or `ws-gn`
+    * `net`: the [name of a method][labml_ws.recorded.Run.net], like `gn` or `ws-gn`
     * returns the keywords of `plot`: color, line style and label
     """
     standardized, norm = net.startswith("ws-"), net.removeprefix("ws-")

@@ -9,6 +9,11 @@ from tools.browser import HEIGHT, WIDTHS, launch, pages, serve
 
 ROOT = Path(__file__).resolve().parent.parent
 SITE, SHOTS = ROOT / "site", ROOT / "build" / "shots"
+# A figure's pixels come when they are scrolled to, which a camera never does.
+PIXELS = """() => Promise.all([...document.images].map(image => {
+  image.loading = "eager";
+  return image.decode().catch(() => true);
+})).then(() => true)"""
 TALLEST = 16_000  # pixels: beyond this Chromium repeats or drops parts of a picture
 
 
@@ -27,6 +32,7 @@ def main() -> None:
                 tab = context.new_page()
                 for page in pages(SITE):
                     tab.goto(f"{address}/{page}", wait_until="load")
+                    tab.evaluate(PIXELS)
                     tab.evaluate("document.fonts.ready.then(() => true)")
                     tall = tab.evaluate("document.documentElement.scrollHeight")
                     name = page.removesuffix(".html").replace("/", "-")

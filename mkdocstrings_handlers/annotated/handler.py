@@ -129,7 +129,7 @@ class AnnotatedHandler(BaseHandler):
         place = path.relative_to(self.root).as_posix()
         source = path.read_text(encoding="utf-8")
         try:
-            # Python only warns of `"\\mu"`. On a page it's a formula that lost its letters, so here it's an error.
+            # Python only warns of `"\mu"`. On a page it's a formula that lost its letters, so here it's an error.
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
                 record = self._record(source, identifier)

@@ -27,6 +27,7 @@ from .torch_docs import torch_url
 REFERENCE = r"\[(`?)([^\[\]`\n]+)\1\]\[(torch(?:\.\w+)+)?\]"
 NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?:\(\))?")
 LINE = re.compile(r"#L\d+")
+LONGEST = 32  # characters that have room in a line on a phone
 ALONE = {"a", "autoref", "h1", "h2", "h3", "h4", "h5", "h6", "pre"}
 
 
@@ -62,6 +63,9 @@ class TorchReference(InlineProcessor):
     def handleMatch(
         self, m: re.Match[str], data: str
     ) -> tuple[Element | None, int | None, int | None]:
+        # Code that shows how a reference is written isn't one.
+        if data[: m.start(0)].count("`") % 2:
+            return None, None, None
         # What has no page is left to the builder, which complains of a reference that leads nowhere.
         url = torch_url(m[3] or m[2]) if (m[3] or m[2]).startswith("torch.") else None
         if not url:
@@ -92,7 +96,7 @@ class Spoken(Treeprocessor):
             if child.tag != "code":
                 self._wrap(child, href, seen)
                 continue
-            text = self._text(child)
+            text = _text(self.md, child)
             url = href(text) if NAME.fullmatch(text) and text not in seen else None
             seen.add(text)
             if url:
@@ -101,12 +105,23 @@ class Spoken(Treeprocessor):
                 link.append(child)
                 parent[n] = link
 
-    # Highlighting may have put the text away, to come back when the page is written.
-    def _text(self, code: Element) -> str:
-        text = code.text or ""
-        if stashed := HTML_PLACEHOLDER_RE.fullmatch(text):
-            text = Markup(self.md.htmlStash.rawHtmlBlocks[int(stashed[1])]).striptags()
-        return text
+
+class Whole(Treeprocessor):
+    """A shape like `[B, C_in, H, W]` is read at one glance, so it isn't broken at its blanks, nor a name at its hyphen. What has no room in a line has to be."""
+
+    def run(self, root: Element) -> None:
+        for code in root.iter("code"):
+            text = _text(self.md, code)
+            if len(text) <= LONGEST and re.search(r"[ -]", text) and "\n" not in text:
+                code.set("class", f"{code.get('class', '')} nobr".strip())
+
+
+# Highlighting may have put the text away, to come back when the page is written.
+def _text(md: Markdown, code: Element) -> str:
+    text = code.text or ""
+    if stashed := HTML_PLACEHOLDER_RE.fullmatch(text):
+        text = Markup(md.htmlStash.rawHtmlBlocks[int(stashed[1])]).striptags()
+    return text
 
 
 class LinksExtension(Extension):
@@ -122,6 +137,7 @@ class LinksExtension(Extension):
         md.inlinePatterns.register(TorchReference(REFERENCE, md), "annotated-links", 191)
         # After MkDocs has turned the links to other pages into addresses; these are addresses already.
         md.treeprocessors.register(Spoken(md, self), "annotated-spoken", -1)
+        md.treeprocessors.register(Whole(md), "annotated-whole", -2)
 
 
 def makeExtension(**config: Any) -> LinksExtension:

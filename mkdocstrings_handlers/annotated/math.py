@@ -26,7 +26,7 @@ from pymdownx.arithmatex import RE_DOLLAR_BLOCK, RE_SMART_DOLLAR_INLINE, RE_TEX_
 from pymdownx.util import escape_chars
 
 from .katex import Katex, MathError
-from .names import nearest, symbols
+from .names import TIE, nearest, symbols
 
 BLOCK = re.compile(rf"(?sm)^(?:{RE_DOLLAR_BLOCK}|{RE_TEX_BLOCK})[ ]*$")
 
@@ -116,17 +116,17 @@ class Inline(InlineProcessor):
         # `var` is HTML's word for a mathematical variable. KaTeX has no such element inside, by which the search index can tell where a formula ends.
         element = Element("var", {"class": "math", "data-search-exclude": "true"})
         element.text = self.extension.html(self.md, m.group(3), display=False)
-        # A browser would break the line between a formula and the comma that follows it. Long formulas must stay breakable.
-        if (
-            len(m.group(3)) < 24
-            and (after := data[m.end(0) : m.end(0) + 1])
-            and after in ".,;:!?)"
-        ):
-            whole = Element("span", {"class": "nobr"})
-            whole.append(element)
-            element.tail = after
-            return whole, m.start(0), m.end(0) + 1
-        return element, m.start(0), m.end(0)
+        # A browser would break the line behind any sign of a formula, and between a formula and the comma that follows it. Long formulas must stay breakable.
+        if len(TIE.sub("", m.group(3))) >= 24:
+            return element, m.start(0), m.end(0)
+        after = data[m.end(0) : m.end(0) + 1]
+        if not after or after not in ".,;:!?)":
+            element.set("class", "math nobr")
+            return element, m.start(0), m.end(0)
+        whole = Element("span", {"class": "nobr"})
+        whole.append(element)
+        element.tail = after
+        return whole, m.start(0), m.end(0) + 1
 
 
 class Block(BlockProcessor):

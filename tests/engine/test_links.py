@@ -220,6 +220,27 @@ def test_headings_and_links_are_left_alone(project: Path, handler: AnnotatedHand
     assert html.count("<code>small</code></a>") == 1
 
 
+def test_code_that_shows_a_reference_stays_code(
+    project: Path, handler: AnnotatedHandler
+) -> None:
+    html = page(
+        project,
+        handler,
+        '"""\n# M\n\n`[torch.nn.Conv2d][]` is written, [torch.nn.Linear][] read.\n"""\n',
+    )
+    assert "<code>[torch.nn.Conv2d][]</code>" in html
+    assert f'<a href="{torch_url("torch.nn.Linear")}">torch.nn.Linear</a>' in html
+
+
+def test_short_code_is_never_broken_and_long_code_may_be(
+    project: Path, handler: AnnotatedHandler
+) -> None:
+    words = "`[B, C_in, H, W]` `ws-gn` `mean` `(in_channels, out_channels, kernel_size)`"
+    html = page(project, handler, f'"""\n# M\n\n{words}\n\n    a b\n    c d\n"""\n')
+    whole = re.findall(r'<code class="nobr">(.*?)</code>', html, re.DOTALL)
+    assert whole == ["[B, C_in, H, W]", "ws-gn"]
+
+
 def test_a_module_that_no_page_shows_is_no_link(
     project: Path, handler: AnnotatedHandler
 ) -> None:

@@ -20,7 +20,7 @@ def convert(cache: Path, node_modules: Path):
 
 def test_inline_and_display_formulas_become_html_and_mathml(convert) -> None:
     html = convert("Inline $x^2$ and\n\n$$\\sum_i x_i$$\n\nand more.")
-    assert html.count('<var class="math"') == 1
+    assert html.count('<var class="math nobr"') == 1
     assert html.count('<div class="math"') == 1
     assert html.count("<math ") == 2
     assert html.count('class="katex-html"') == 2
@@ -56,6 +56,13 @@ def test_nothing_else_reaches_into_the_page(convert) -> None:
 def test_punctuation_stays_with_its_formula(convert) -> None:
     assert "</var>," in convert("The weight $W$, standardized.")
     assert 'class="nobr"' in convert("The weight $W$, standardized.")
+
+
+def test_a_short_formula_is_never_broken_and_a_long_one_may_be(convert) -> None:
+    assert '<var class="math nobr"' in convert("Fan-in $I = 4608$ here.")
+    assert '<var class="math nobr"' in convert(r"as $(\code{mean}{m} - \hat\mu)^2$ is")
+    long = convert("a mean $" + " + ".join("abcdefghijkl") + "$ of many.")
+    assert "nobr" not in long
 
 
 def test_a_refused_formula_says_what_is_wrong(cache: Path, node_modules: Path) -> None:

@@ -5,13 +5,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import Browser
 
-from tools.browser import WIDTHS
+from tools.browser import HEIGHT, WIDTHS
 
 pytestmark = pytest.mark.browser
 
 origins = pytest.mark.parametrize("origin", ["http", "file"])
 widths = pytest.mark.parametrize("width", WIDTHS)
+
+TWO_COLUMNS = 1024  # from this width on, prose stands left of the code that it explains
 
 
 def test_every_module_has_a_page(page_names: list[str], root: Path) -> None:
@@ -83,6 +86,64 @@ def test_no_page_shows_unrendered_tex(visits: Callable) -> None:
     assert [(page, sign) for page, text in words.items() for sign in signs if sign in text] == []
 
 
+def test_no_page_shows_what_stands_in_for_a_piece_of_it(site: Path, page_names: list[str]) -> None:
+    """Python-Markdown puts finished pieces away under such a name, to be put back at the end."""
+    assert [name for name in page_names if "klzzwxh" in (site / name).read_text()] == []
+
+
+# Lines whose first character lies under their number.
+COVERED = """() => [...document.querySelectorAll('.sec-module > .code > pre .l[id]')].filter(line => {
+  const number = line.querySelector('a[aria-label]'), range = document.createRange();
+  range.selectNodeContents(number.parentElement);
+  range.setStartAfter(number);
+  return range.getClientRects()[0].left < number.getBoundingClientRect().right - 1;
+}).map(line => line.id)"""
+
+
+@pytest.mark.parametrize("width", [width for width in WIDTHS if width >= TWO_COLUMNS])
+def test_a_constant_beside_the_introduction_is_not_cut(
+    browser: Browser, address: str, page_names: list[str], width: int
+) -> None:
+    tab = browser.new_page(viewport={"width": width, "height": HEIGHT})
+    boxes = "[...document.querySelectorAll('.sec-module > .code > pre > code')]"
+    count, cut, covered = 0, [], []
+    for name in page_names:
+        if name.startswith(("annotated/", "how/")):
+            tab.goto(f"{address}/{name}", wait_until="load")
+            count += tab.evaluate(f"{boxes}.length")
+            cut += [name] * tab.evaluate(f"{boxes}.filter(e => e.scrollWidth > e.clientWidth + 1).length")
+            covered += [(name, line) for line in tab.evaluate(COVERED)]
+    tab.close()
+    assert count > 10
+    assert (cut, covered) == ([], [])
+
+
+def test_below_a_wide_figure_nothing_shows_through(browser: Browser, address: str) -> None:
+    tab = browser.new_page(viewport={"width": WIDTHS[0], "height": HEIGHT})
+    tab.goto(f"{address}/tutorials/small_batches.html", wait_until="load")
+    place = "e => { const r = document.querySelector(e).getBoundingClientRect(); return [r.top, r.bottom]; }"
+    last = tab.evaluate(place, ".annotated > .sec:last-of-type > .wide")
+    take = tab.evaluate(place, ".annotated > .take")
+    tab.close()
+    assert abs(take[0] - last[1]) <= 1
+
+
+def test_a_figure_s_pixels_come_when_it_is_scrolled_to(browser: Browser, address: str) -> None:
+    tab = browser.new_page(viewport={"width": WIDTHS[0], "height": HEIGHT})
+    tab.goto(f"{address}/tutorials/weights.html", wait_until="load")
+    pixels = tab.locator("figure foreignObject img")
+    assert pixels.count() >= 2
+    for number in range(pixels.count()):
+        image = pixels.nth(number)
+        image.scroll_into_view_if_needed()
+        image.evaluate("image => image.decode()")
+        assert image.evaluate("image => image.naturalWidth") > 1
+        box = image.bounding_box()
+        assert box
+        assert box["width"] > 10
+    tab.close()
+
+
 @origins
 @widths
 def test_every_listing_is_visible(visits: Callable, origin: str, width: int) -> None:
@@ -101,9 +162,6 @@ def test_without_javascript_words_code_and_formulas_are_the_same(visits: Callabl
         assert [x for x in bare["formulas"] + bare["listings"] if x["text"] and x["height"] <= 1] == [], page
         assert bare["overflow"] <= 0, page
         assert len(bare["words"]) > 0.95 * len(live["words"]), page
-
-
-TWO_COLUMNS = 1024  # from this width on, prose stands left of the code that it explains
 
 
 @widths

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 PATIENCE = 120_000  # milliseconds
+SHEET = 979  # pixels of text on A4, 18 and 20 mm of margin aside
 
 pytestmark = pytest.mark.browser
 
@@ -75,3 +76,13 @@ def test_on_the_screen_the_printed_address_takes_no_room(tab: Page, address: str
     tab.emulate_media(media="screen")
     tab.goto(f"{address}/annotated/standardization.html", wait_until="load")
     assert not tab.locator(".printed").is_visible()
+
+
+@pytest.mark.parametrize("name", ["annotated/experiment.html", "how.html", "variants.html"])
+def test_no_sheet_is_left_nearly_empty(tab: Page, address: str, name: str) -> None:
+    """What may not be broken is short, so the sheets are hardly more than the text needs."""
+    tab.emulate_media(media="print")
+    tab.goto(f"{address}/{name}", wait_until="load")
+    tall = tab.evaluate("document.documentElement.scrollHeight")
+    sheets = len(re.findall(rb"/Type\s*/Page\b", tab.pdf(prefer_css_page_size=True)))
+    assert sheets <= 1.15 * tall / SHEET + 1
