@@ -84,7 +84,7 @@ for name, net in (("GN", plain), ("WS + GN", standardized)):
 
 # %%
 def gradients(net, index):
-    """Of one standardized layer, at each of its filters: I and sigma, and the gradient at each place, as rows."""
+    """Of a standardized layer: sigma of each filter, and the gradient at the three places."""
     w = net.features[index].weight
     centered = w - w.mean(dim=(1, 2, 3), keepdim=True)
     sigma = (centered.square().mean(dim=(1, 2, 3), keepdim=True) + 1e-5).sqrt()
@@ -188,12 +188,11 @@ for axis, when in zip(axes, ("initial", "at the end"), strict=True):
     for net, look in nets.items():
         norm, mean = (measured(net, key, when) for key in ("grad_norm", "grad_mean"))
         axis.plot(layers, norm.mean(axis=0), **look)
-        # Recorded is the mean over filters of |mean|. By Jensen's inequality its square is at most that of the squares.
+        # "At least", as the record has the mean over filters of |mean|, not of its square.
         along = np.median([c.weight.numel() for c in convolutions] * mean**2 / norm**2)
         uneven = (norm.max(axis=1) / norm.min(axis=1)).mean()
-        print(
-            f"{when:10} {look['label']:14} longest layer / shortest {uneven:4.1f}, at least {along:3.0%} mean"
-        )
+        print(f"{when:10} {look['label']:14} longest / shortest layer {uneven:4.1f}", end=", ")
+        print(f"mean at least {along:3.0%}")
     axis.set(xlabel="layer", title=when, xticks=layers[::3])
 axes[0].set_ylabel("length of the gradient")
 plots.plain_log(axes[0].yaxis)
