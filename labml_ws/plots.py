@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 COLORS = {
     "bn": "#2f86d1",
@@ -38,6 +39,25 @@ def look(net: str) -> dict[str, Any]:
         "linestyle": "-" if standardized else (0, (4, 1.6)),
         "label": f"WS + {NAMES[norm]}" if standardized else NAMES[norm],
     }
+
+
+def plain_log(axis: "Axis", base: int = 10) -> None:
+    """
+    ## Plain numbers on a logarithmic scale
+
+    1, 3, 10, 30 where matplotlib would write powers of ten; with another base, its powers: 0.5, 1, 2.
+
+    * `axis`: an `xaxis` or `yaxis`
+    """
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+    if axis.axis_name == "x":
+        axis.axes.set_xscale("log")
+    else:
+        axis.axes.set_yscale("log")
+    axis.set_major_locator(LogLocator(base, subs=(1, 3) if base == 10 else (1,), numticks=99))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def label_ends(axis: "Axes", gap: float = 13.0, size: float = 9.5) -> None:

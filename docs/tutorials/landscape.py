@@ -1,0 +1,298 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Loss landscape
+#
+# Why should it help to standardize weights? Because, its authors argue, the loss becomes **smoother** in them: the Lipschitz constants of the loss
+# and of its gradient fall ([@qiao2019micro]). The argument is modelled on that of [@santurkar2018how] for BatchNorm.
+#
+# The proof takes one network at one point, with a step of WS and without it. A reader wants to know about two networks, each trained in its own way. These are
+# two questions, and the answers differ. Here is the first, computed exactly on a layer that is small enough, and then the second, on digits and in the records of CIFAR-10.
+
+# %%
+# %config InlineBackend.figure_formats = ["svg"]
+from functools import partial
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from labml_ws import VGG, Conv2d, plots, recorded
+from labml_ws.cifar10 import channel_stats, load, normalize
+from labml_ws.landscape import along_gradient, loss_surface, top_eigenvalue
+
+plt.style.use("labml_ws.house")
+torch.set_num_threads(1)  # the same digits at each run
+
+digits = load("digits")
+images = normalize(digits.train_x, *channel_stats(digits.train_x))
+images = F.avg_pool2d(images, 4)  # [N, 3, 8, 8], the size that they came in
+labels = digits.train_y
+x, y = images[:128], labels[:128]
+
+# %% [markdown]
+# ## What the proof says
+#
+# WS is two steps, $\dot W = W - \mu$ and $\hat W = \dot W / \sigma$. For each one, compare the curvature of the loss in what goes in with that in what comes
+# out: the same weights, the same batch, the same loss. The first step is linear. On a filter of $I$ weights it is the projection $P = 1 - \frac{1}{I} \mathbf 1 \mathbf 1^{\top}$, so
+# from the Hessian $H$ in $\dot W$ it makes $PHP$ in $W$, and
+#
+# $$\lVert PHP \rVert_F^2 = \lVert H \rVert_F^2 - \frac{2}{I} \sum_i \Big(\sum_j H_{ij}\Big)^2 + \frac{1}{I^2} \Big(\sum_{i,j} H_{ij}\Big)^2 \le \lVert H \rVert_F^2.$$
+#
+# A projection makes no vector longer, so no eigenvalue of $PHP$ is further from zero than the largest of $H$. That holds for any network and any weights. The second step is not linear and
+# has no such bound: it takes out a direction, but what is left is multiplied by $1/\sigma$, and a curvature by about $1/\sigma^2$.
+#
+# Four filters of 36 weights, with a fixed layer before them and GroupNorm behind, have a Hessian of $144 \times 144$, which autograd can write out. We take it in $\hat W$, in $\dot W$ and in
+# $W$ while the layer is trained, and check the identity filter by filter.
+
+
+# %%
+def center(w):
+    return (w.view(4, 36) - w.view(4, 36).mean(dim=1, keepdim=True)).flatten()
+
+
+def scale(w):
+    w = w.view(4, 36)
+    return (w * torch.rsqrt(w.square().mean(dim=1, keepdim=True))).flatten()
+
+
+def loss(w_hat):
+    z = F.relu(norm(F.conv2d(inputs, w_hat.view(4, 4, 3, 3), padding=1)))
+    return F.cross_entropy(head(F.avg_pool2d(z, 2).flatten(1)), y[:64])
+
+
+torch.manual_seed(0)
+first = nn.Conv2d(1, 4, 3, padding=1).double()
+norm, head = nn.GroupNorm(2, 4).double(), nn.Linear(64, 10).double()
+with torch.no_grad():
+    inputs = F.relu(first(x[:64, :1].double()))  # [64, 4, 8, 8]
+weight = (torch.randn(4 * 36, dtype=torch.float64) * (2 / 36) ** 0.5).requires_grad_()
+optimizer = torch.optim.SGD([weight, *norm.parameters(), *head.parameters()], 0.05)
+
+steps, largest, deviation = range(0, 61, 20), [], []
+for step in range(61):
+    if step in steps:
+        w = weight.detach()
+        hessians = [
+            torch.func.hessian(loss)(scale(center(w))),
+            torch.func.hessian(lambda w: loss(scale(w)))(center(w)),
+            torch.func.hessian(lambda w: loss(scale(center(w))))(w),
+        ]
+        largest.append([torch.linalg.eigvalsh(h).abs().max().item() for h in hessians])
+        for rows in torch.arange(4 * 36).split(36):
+            before, after = (h[rows][:, rows] for h in hessians[1:])
+            expected = before.square().sum() - 2 / 36 * before.sum(dim=1).square().sum()
+            expected += before.sum().square() / 36**2
+            deviation.append(abs(after.square().sum().item() / expected.item() - 1))
+    optimizer.zero_grad()
+    loss(scale(center(weight))).backward()
+    optimizer.step()
+in_hat, in_dot, in_raw = np.array(largest).T
+factor = 1 / center(weight.detach()).square().mean().item()
+print(f"the identity holds to {max(deviation):.0e}")
+for name, ratio in (("centering", in_raw / in_dot), ("scaling", in_dot / in_hat)):
+    print(f"{name:9}: largest eigenvalue times {min(ratio):.2f} to {max(ratio):.2f}")
+print(f"1/sigma^2, the mean of four filters: {factor:.1f}")
+
+# %% alt="Largest eigenvalue of three Hessians over 60 steps, on a logarithmic scale. That in the standardized weight is lowest. That in the centered weight is about twenty times higher. That in the raw weight lies between them, at about half the highest." tags=["wide"]
+figure, axis = plt.subplots()
+axis.plot(steps, in_dot, "o-", label="in Ẇ, before scaling")
+axis.plot(steps, in_raw, "o-", label="in W, before both")
+axis.plot(steps, in_hat, "o-", color="C4", label="in Ŵ, standardized")
+axis.set(xlabel="step", ylabel="largest |eigenvalue|")
+plots.plain_log(axis.yaxis)
+plots.label_ends(axis)
+plt.show()
+
+# %% [markdown]
+# The half of the claim that is a theorem shows at every step: centering takes away about half of the largest curvature. The half that is no theorem shows as well: scaling multiplies
+# it by $1/\sigma^2$. But a step of the optimizer is worth more or less according to how long $W$ is. Behind WS or any normalization a filter of half the length gives the same output and four times the
+# curvature, and that is all that $1/\sigma^2$ says. So *two networks* must be compared [in lengths of their filters](../annotated/landscape.md), too; that is what *relative* means below.
+#
+# ## Two surfaces
+#
+# Now two networks: small VGGs on the digits, with GroupNorm and with WS and GroupNorm, each trained until its loss on one batch falls below 0.1. The surface is the loss on a plane through
+# the trained weights, along two random directions, each of them as long as the weights, filter by filter: the *filter normalization* of [@li2018visualizing].
+
+
+# %%
+@torch.no_grad()
+def batch_loss(net):
+    return F.cross_entropy(net(x), y).item()
+
+
+def trained(conv, rate, seed):
+    torch.manual_seed(seed)
+    net = VGG(((8, 8), (16, 16), (32, 32)), conv, partial(nn.GroupNorm, 4))
+    optimizer = torch.optim.SGD(net.parameters(), rate, momentum=0.9)
+    while batch_loss(net) > 0.1:
+        batch = torch.randint(len(images), (64,))
+        optimizer.zero_grad()
+        F.cross_entropy(net(images[batch]), labels[batch]).backward()
+        optimizer.step()
+    return net
+
+
+settings = [(0.02, 0), (0.02, 1), (0.05, 0), (0.05, 1)]  # learning rate and seed
+pairs = [{"gn": trained(nn.Conv2d, *s), "ws-gn": trained(Conv2d, *s)} for s in settings]
+
+# %% alt="Two contour maps of the loss, without WS and with WS. The lines of equal loss are closer to the center without WS." tags=["wide"]
+figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.7), sharey=True)
+at = torch.linspace(-1, 1, 11)
+for axis, (name, net) in zip(axes, pairs[0].items(), strict=True):
+    heights = loss_surface(net, x, y, points=11)
+    color = plots.look(name)["color"]
+    lines = axis.contour(at, at, heights, [0.1, 0.3, 1, 2, 3, 4], colors=color, linewidths=1)
+    axis.clabel(lines, fontsize=9)
+    axis.plot(0, 0, "+", color="black")
+    axis.set(title=plots.look(name)["label"], aspect="equal", xlabel="filter lengths")
+plt.show()
+
+
+# %% [markdown]
+# ## In numbers
+#
+# A plane has two of thousands of directions, and not those that an optimizer takes. [`along_gradient`][labml_ws.landscape.along_gradient] steps against the gradient, as Santurkar et al. do: *loss range* is the span of the losses
+# that it meets, *predictiveness* how far the gradient moves away, on average, and *beta* how far at most for the length of the step. [`top_eigenvalue`][labml_ws.landscape.top_eigenvalue] is the largest curvature.
+# Two learning rates, two seeds. Below 1, the network with WS is the smoother.
+
+
+# %%
+def measures(net):
+    path, relative = (along_gradient(net, x, y, relative=r) for r in (False, True))
+    return {
+        "loss on the batch": batch_loss(net),
+        "loss half a length away": loss_surface(net, x, y, radius=0.5, points=4).mean().item(),
+        "loss range": path.loss_range,
+        "beta": path.beta,
+        "relative beta": relative.beta,
+        "relative eigenvalue": abs(top_eigenvalue(net, x, y, 10, relative=True)),
+    }
+
+
+found = [{name: measures(net) for name, net in pair.items()} for pair in pairs]
+print("with WS / without       " + " ".join(f"{f'rate {r}':>10}" for r, _ in settings))
+print("                        " + " ".join(f"{f'seed {s}':>10}" for _, s in settings))
+for measure in found[0]["gn"]:
+    ratios = [pair["ws-gn"][measure] / pair["gn"][measure] for pair in found]
+    print(f"{measure:24}" + " ".join(f"{ratio:10.2f}" for ratio in ratios))
+
+# %% [markdown]
+# The plane agrees with the claim. The numbers depend on the learning rate: at the lower one the network with WS is the smoother by nearly all of them, at the higher one there is little between the two. A landscape
+# belongs to a way of training as much as to an architecture.
+#
+# ## Through training, on CIFAR-10
+#
+# The same measures on one batch of 128 training images, at every hundredth step of the recorded runs: a quarter-width VGG with GroupNorm, BatchNorm and BCN, each without WS (dashed) and with it, all at one learning rate. A
+# thin line is a seed, a thick one their geometric mean. BCN without WS takes the statistics of its batch, with WS it takes running estimates, each as it was meant: that pair differs in two things.
+
+
+# %% alt="Four rows of three panels, for GroupNorm, BatchNorm and BCN: loss range, beta, relative beta and relative eigenvalue over 500 steps, with and without WS. With GroupNorm the line with WS is the lower one, with BatchNorm the two lie together, with BCN the line with WS is the upper one." tags=["wide"]
+runs = {}
+for run in recorded.read("methods"):
+    if not run.diverged:
+        runs.setdefault(run.net, {})[run.config.seed] = run
+
+
+def through(run, measure):
+    return np.array([abs(row[measure]) for row in run.kind("measure")])
+
+
+pairs = (("gn", "ws-gn"), ("bn", "ws-bn"), ("bcn", "ws-bcn"))
+shown = ("loss_range", "beta", "relative_beta", "relative_eigenvalue")
+figure, axes = plt.subplots(4, 3, figsize=(7.2, 7.4), sharex=True, sharey="row")
+for row, measure in zip(axes, shown, strict=True):
+    row[0].set_ylabel(measure.replace("_", "\n"))
+    for axis, pair in zip(row, pairs, strict=True):
+        for net in pair:
+            values = [through(run, measure) for run in runs[net].values()]
+            steps = 100 * np.arange(len(values[0]))
+            axis.plot(steps, np.transpose(values), **plots.look(net) | {"linewidth": 0.5})
+            axis.plot(steps, np.exp(np.log(values).mean(axis=0)), **plots.look(net))
+        if measure == shown[0]:
+            axis.set_title(
+                f"{plots.look(pair[0])['label']} (dashed), {plots.look(net)['label']}",
+                fontsize=10,
+            )
+    plots.plain_log(row[0].yaxis)
+figure.supxlabel("step", fontsize=11)
+plt.show()
+recorded.provenance([run for pair in pairs for net in pair for run in runs[net].values()])
+
+# %% [markdown]
+# ## At equal loss
+#
+# After equal steps the networks are not equally good, and one that learns badly may sit where the loss is steep, or where it is flat. So compare them where they are equally good, too: at five losses that both of a pair
+# pass on their way, interpolated between snapshots, the untrained network left out. A dot is a seed: the measure with WS over that without, as a geometric mean over the five losses. For GroupNorm
+# each of the two steps was recorded alone as well.
+
+
+# %% alt="Ratios of four measures, a dot for each seed. WS with GroupNorm and centering alone lie below one, most of them near 0.6. Scaling alone lies closer to one. WS with BatchNorm lies at one. WS with BCN lies above one, near two." tags=["wide"]
+def at_equal_loss(net, other, measure):
+    ratios = []
+    for seed in sorted(runs[net].keys() & runs[other].keys()):
+        pair = runs[net][seed], runs[other][seed]
+        curves = [(through(r, "batch_loss")[1:], through(r, measure)[1:]) for r in pair]
+        low, high = max(x.min() for x, _ in curves), min(x.max() for x, _ in curves)
+        losses = np.linspace(low, high, 5)
+        there = [np.interp(losses, x[x.argsort()], y[x.argsort()]) for x, y in curves]
+        ratios.append(np.exp(np.log(there[0] / there[1]).mean()))
+    return ratios
+
+
+compared = {
+    "WS + GN / GN": ("ws-gn", "gn"),
+    "centering only / GN": ("center-gn", "gn"),
+    "scaling only / GN": ("scale-gn", "gn"),
+    "WS + BN / BN": ("ws-bn", "bn"),
+    "WS + BCN / BCN": ("ws-bcn", "bcn"),
+}
+shown = ("loss_range", "predictiveness", "beta", "relative_eigenvalue")
+figure, axes = plt.subplots(1, 4, figsize=(7.2, 2.8), sharex=True, sharey=True)
+print(
+    f"{'mean of the seeds':20}"
+    + "".join(f"{m.split('_')[-1]:>15}" for m in shown)
+    + "   accuracy"
+)
+for place, (name, pair) in enumerate(compared.items()):
+    line = f"{name:20}"
+    for axis, measure in zip(axes, shown, strict=True):
+        ratios = at_equal_loss(*pair, measure)
+        line += f"{np.exp(np.log(ratios).mean()):15.2f}"
+        axis.plot(ratios, [place] * len(ratios), "o", color=plots.COLORS[pair[1]], markersize=5)
+    accuracy = [np.mean([run.accuracy for run in runs[net].values()]) for net in pair]
+    print(f"{line}   {accuracy[0]:.1%} / {accuracy[1]:.1%}")
+for axis, measure in zip(axes, shown, strict=True):
+    axis.axvline(1, color="black", linewidth=0.8)
+    axis.set_title(measure.replace("_", "\n"))
+    plots.plain_log(axis.xaxis, base=2)
+axes[0].set_yticks(range(5), compared)
+axes[0].invert_yaxis()
+figure.supxlabel("ratio at equal loss", fontsize=11)
+plt.show()
+nets = sorted({net for pair in compared.values() for net in pair})
+recorded.provenance([run for net in nets for run in runs[net].values()])
+
+# %% [markdown]
+# ## What it shows, and what it doesn't
+#
+# * **The theorem holds**, for centering, exactly, on any weights. For scaling it does not, unless curvature is counted in lengths of the filters.
+# * **With GroupNorm the claim is confirmed** on CIFAR-10 at this scale: beta and the largest relative curvature are little more than half as large with WS, after equal steps as well as at equal loss. Of the
+#   two steps, it is centering that lowers the curvature more. Which one narrows the loss range, the seeds don't agree on.
+# * **With BatchNorm it is not confirmed.** The two networks are about equally smooth, the one with WS if anything a little less, and yet it is the better one: there WS must help in some other way. BatchNorm alone is
+#   already at least as smooth as WS with GroupNorm.
+# * **With BCN it is not confirmed** either: WS with running estimates is rougher than BCN alone. How much of that comes from the estimates, these runs don't say.
+# * A Lipschitz constant is a maximum over all points. These are a few points on the path of one small network without skip connections, trained for four epochs at one learning rate. That the smoother network
+#   is the better one with GroupNorm does not say that it is better *because* it is smoother.
