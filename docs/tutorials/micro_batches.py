@@ -33,7 +33,6 @@ from labml_ws.cifar10 import channel_stats, load, normalize
 plt.style.use("labml_ws.house")
 torch.set_num_threads(1)  # the tensors are small: a second thread would only be waited for
 
-BESIDE = {"textcoords": "offset points", "ha": "right", "va": "top", "fontsize": 9.5}
 BLOCKS = [[8], [16], [32], [32], [32]]
 METHODS = {
     "bn": (nn.Conv2d, BatchNorm),
@@ -42,7 +41,7 @@ METHODS = {
 }
 images = load("digits")
 statistics = channel_stats(images.train_x)
-x, y = normalize(images.train_x[:360], *statistics), images.train_y[:360]
+x, y = normalize(images.train_x[:480], *statistics), images.train_y[:480]
 test_x, test_y = normalize(images.test_x, *statistics), images.test_y
 
 
@@ -75,9 +74,7 @@ def gradient(name, size):
 for name in METHODS:
     whole, gathered = gradient(name, 16), gradient(name, 1)
     difference = (gathered - whole).norm() / whole.norm()
-    print(
-        f"{plots.look(name)['label']:8} relative difference of the gradients {difference:.0e}"
-    )
+    print(f"{plots.look(name)['label']:8} relative difference {difference:.0e}")
 
 # %% [markdown]
 # ## What BatchNorm sees in one image
@@ -125,24 +122,26 @@ def accuracy(net, size):
 
 
 sizes = (16, 4, 1)
+lines = []
 figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), sharey=True)
 for axis, name in zip(axes, METHODS, strict=True):
     for size in sizes:
         nets = [train(make(name, seed), size) for seed in range(3)]
         usual = [accuracy(net.eval(), 360) for net in nets]
-        said = f"{plots.look(name)['label']:8} batches of {size:2}: {min(usual):3.0f} to {max(usual):3.0f} %"
+        axis.plot([size] * 3, usual, "o", color=plots.look(name)["color"])
+        lines.append((plots.look(name)["label"], size, usual))
         if (name, size) == ("bn", 1):
             as_trained = [accuracy(net.train(), 1) for net in nets]
-            axis.plot([size] * 3, as_trained, "o", color="C0", markerfacecolor="none")
-            axis.annotate("as\ntrained", (1, max(as_trained)), (-12, 0), **BESIDE)
-            said += f", as trained {min(as_trained):.0f} to {max(as_trained):.0f} %"
-        print(said)
-        axis.plot([size] * 3, usual, "o", color=plots.look(name)["color"])
+            axis.plot([0.8] * 3, as_trained, "o", color="C0", markerfacecolor="none")
+            axis.text(1.15, max(as_trained), "as\ntrained", ha="right", va="top", fontsize=9.5)
+            lines.append(("  as trained", 1, as_trained))
     axis.set_xscale("log", base=2)
     axis.set_xticks(sizes, sizes)
     axis.set(xlim=(24, 0.65), title=plots.look(name)["label"], xlabel="batch size")
 axes[0].set(ylabel="test accuracy (%)", ylim=(0, 100))
 plt.show()
+for label, size, found in lines:
+    print(f"{label:12} batches of {size:2}: " + " ".join(f"{value:3.0f}" for value in found))
 
 # %% [markdown]
 # BatchNorm at batch size 1 has not failed to learn. It has learned another function, of images normalized one by one, and is then tested with running
@@ -183,13 +182,11 @@ for name, columns in results.items():
     print(f"{plots.look(name)['label']:10}" + "".join(f"{cell:>12}" for cell in cells))
 print("diverged:", ", ".join(run.name for run in runs if run.diverged) or "none")
 reference, spread = recorded.mean_spread(results["bn"][0])
+print(f"BN at {sizes[0]}: {reference:.1f} ± {spread:.1f}. At {sizes[-1]}, compared with that:")
 for name in ("bn", "ws-gn", "ws-bcn"):
-    (small, small_spread), label = (
-        recorded.mean_spread(results[name][-1]),
-        plots.look(name)["label"],
-    )
+    small, spread = recorded.mean_spread(results[name][-1])
     print(
-        f"{label:8} at {sizes[-1]}: {small:.1f} ± {small_spread:.1f}, {small - reference:+.1f} against BN at {sizes[0]} ({reference:.1f} ± {spread:.1f})"
+        f"    {plots.look(name)['label']:8} {small:.1f} ± {spread:.1f}, {small - reference:+.1f}"
     )
 
 # %% [markdown]
