@@ -153,9 +153,9 @@ for name in shown:
 # ## On CIFAR-10, through training
 #
 # The same counts from the recorded runs: the VGG at a quarter of its width (1,056 channels), 8,000 training images, four epochs, the same learning rate for all, counted on 1,000 test images.
-# Thick lines are means over the seeds, thin ones single runs.
+# Thick lines are means over the seeds, thin ones single runs. At step 0 BatchNorm's running statistics have seen nothing, so its networks, and BCN's, start among the others.
 
-# %% alt="Two panels against training steps. Above: share of nearly dead channels, by far the highest without normalization, then GN and LN; at zero after the first steps for the other four. Below: mean distance from BatchNorm's statistics, largest for LN and GN, smaller with WS, smallest for BN and BCN." tags=["wide"]
+# %% alt="Two panels against training steps. Above, nearly dead channels: all networks without WS start at two to five percent; BN and BCN are at zero from step 100, the one without normalization falls nearly to zero by step 300, LN and GN to one to two percent; those with WS stay near zero. Below, mean distance from BatchNorm's statistics: LN and GN end at about a half, WS + GN at a fifth, BN and BCN near zero." tags=["wide"]
 runs = [run for run in recorded.read("methods") if run.net in LABELS]
 
 
@@ -214,18 +214,18 @@ recorded.provenance(driven)
 # %% [markdown]
 # ## What this shows, and what it doesn't
 #
-# **Confirmed**: BatchNorm and BCN end without a dead channel, on digits and on CIFAR-10, and next to BatchNorm's statistics. LayerNorm and GroupNorm stay far from these
-# and keep dead channels to the end. With WS, GroupNorm is in between in distance and has hardly any dead channel, and that from the first
-# step: standardized filters start out balanced, so that none of them is below zero for nearly every image.
+# **Confirmed**: BatchNorm and BCN end without a dead channel, on digits and on CIFAR-10, and next to BatchNorm's statistics. On CIFAR-10 they have revived every channel that was
+# dead at the random start by step 100. LayerNorm and GroupNorm stay far from these statistics and keep dead channels to the end. With WS, GroupNorm is in between in distance and has hardly any
+# dead channel, and that from the start: a standardized filter is balanced, so it is hardly ever below zero for every image.
 #
 # **Not confirmed, or not so simple**:
 #
-# * *For good* is too strong for these networks. On digits nearly all of GroupNorm's dead channels came back in two more epochs.
+# * *For good* is too strong for these networks. On digits nearly all of GroupNorm's dead channels came back in two more epochs. On CIFAR-10, GN and LN lose about half of their nearly dead
+#   channels and end with one or two percent, most of them in the last layers.
 # * Who dies depends on the training as a whole. Without normalization the digits networks lose many of their channels, at a learning rate of 0.05 in batches of 32. On CIFAR-10, at half of that
-#   in batches of 64, the network without normalization *revives* nearly all of those with which it started. LN and GN do not: what they have at the end is mostly what they did
-#   not get rid of.
-# * Dead channels alone do not explain who trains well. At the end, LN and GN have a few percent of them, most in the last layers, and the network without normalization next to none,
-#   yet it is no more accurate than they are. The distance from BatchNorm's statistics orders the methods better, but that is a correlation in six networks.
+#   in batches of 64, the network without normalization *revives* nearly all of those with which it started, and it does so better than GN and LN.
+# * Dead channels alone do not explain who trains well. The network without normalization has next to none at the end, yet it is only about as accurate as GN and LN.
+#   The distance from BatchNorm's statistics separates the methods better, but that is a correlation in six networks.
 #
-# The driven networks are the only ones in which nothing but the singularities was changed, and even there an offset does more to a channel than switch it off: it may also leave it on
+# In the driven networks nothing else was changed, so they come closest to an answer. Even there an offset does more to a channel than switch it off: it may also leave it on
 # everywhere, and a channel that is always on is linear.

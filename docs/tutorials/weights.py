@@ -139,7 +139,7 @@ axis.axhline(90, color="black", linewidth=0.8, linestyle="--")
 axis.set(
     xlabel="layer",
     ylabel="angle (degrees)",
-    ylim=(0, 135),
+    ylim=(0, 100),
     xticks=numbers[::3],
     yticks=(0, 45, 90),
 )
