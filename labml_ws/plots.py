@@ -8,11 +8,15 @@ A method's **color** is its normalization. The line is **solid with WS** and das
 without color as well.
 """
 
+from collections.abc import Callable, Sequence
+from statistics import mean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+
+    from labml_ws.recorded import Run
 
 COLORS = {
     "bn": "#2f86d1",
@@ -58,6 +62,33 @@ def plain_log(axis: "Axis", base: int = 10) -> None:
     axis.set_major_locator(LogLocator(base, subs=(1, 3) if base == 10 else (1,), numticks=99))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_locator(NullLocator())
+
+
+def curves(
+    axis: "Axes", runs: Sequence["Run"], value: Callable[[dict[str, Any]], float]
+) -> None:
+    """
+    ## Through training
+
+    A thick line per method through the means over its seeds, and a thin one for each of its runs. A run that ended early
+    is in the means as far as it got.
+
+    * `axis`: the axes; `runs`: what to draw, with [`measure` rows][labml_ws.recorded.Run.kind]
+    * `value`: the number to draw of such a row
+    """
+    for net in dict.fromkeys(run.net for run in runs):
+        lines = [
+            {row["step"]: value(row) for row in run.kind("measure")}
+            for run in runs
+            if run.net == net
+        ]
+        style = look(net)
+        for line in lines:
+            axis.plot([*line], [*line.values()], color=style["color"], linewidth=0.6, alpha=0.5)
+        steps = sorted({step for line in lines for step in line})
+        axis.plot(
+            steps, [mean(li[step] for li in lines if step in li) for step in steps], **style
+        )
 
 
 def label_ends(axis: "Axes", gap: float = 13.0, size: float = 9.5) -> None:

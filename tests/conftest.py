@@ -3,7 +3,9 @@
 import fcntl
 import os
 import re
+import shutil
 import subprocess
+import sys
 import venv
 from importlib.metadata import distribution
 from pathlib import Path
@@ -40,6 +42,32 @@ def site(root: Path) -> Path:
             pytrace=False,
         )
     return root / "site"
+
+
+@pytest.fixture(scope="session")
+def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    # A copy, so that what lies about in a work tree cannot be what makes it work.
+    for name in ("labml_ws", "docs/runs", "pyproject.toml", "README.md", "LICENSE"):
+        copy = shutil.copytree if (root / name).is_dir() else shutil.copy2
+        (folder / name).parent.mkdir(exist_ok=True)
+        copy(root / name, folder / name)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        ".",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+    ]
+    result = subprocess.run(
+        [*command, "--wheel-dir", "dist"], cwd=folder, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return next((folder / "dist").glob("*.whl"))
 
 
 def closure(name: str) -> set[str]:

@@ -139,3 +139,23 @@ def test_standardized_methods_are_solid_lines_in_the_color_of_their_normalizatio
     assert plots.look("ws-gn")["linestyle"] == "-" != plots.look("gn")["linestyle"]
     with pytest.raises(ValueError, match="expected one of bn, gn"):
         plots.look("group")
+
+
+def test_a_curve_goes_through_the_mean_of_those_that_got_there(
+    copied: Path, tmp_path: Path
+) -> None:
+    from matplotlib.figure import Figure
+
+    for seed, rows in enumerate(([(0, 1.0), (9, 5.0)], [(0, 2.0)])):
+        folder = tmp_path / "methods" / f"ws-gn-seed{seed}"
+        folder.mkdir(parents=True)
+        lines = [
+            json.dumps({"kind": "measure", "step": step, "beta": beta}) for step, beta in rows
+        ]
+        (folder / "metrics.jsonl").write_text("\n".join(lines))
+    runs = [recorded.Run(tmp_path / "methods" / f"ws-gn-seed{seed}") for seed in (0, 1)]
+    axis = Figure().add_subplot()
+    plots.curves(axis, runs, lambda row: float(row["beta"]))
+    single, other, means = ([*map(float, line.get_ydata())] for line in axis.get_lines())
+    assert (single, other, means) == ([1.0, 5.0], [2.0], [1.5, 5.0])
+    assert [line.get_label() for line in axis.get_lines()][2] == "WS + GN"

@@ -1,0 +1,205 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Micro-batches
+#
+# **The claim**: with Weight Standardization and BCN, training on batches of one or two images works as well as BatchNorm does on large ones, where
+# BatchNorm itself breaks down [@qiao2019micro]. It is what the method was made for: detection and segmentation have room for no more images on a GPU.
+#
+# "Batches of one" can mean two things. The weights may change after every image, or the gradients of many images may be gathered before they change. We try both
+# on scikit-learn's digits, with a network of five convolutions, and then read the recorded sweep on CIFAR-10.
+
+# %%
+# %config InlineBackend.figure_formats = ["svg"]
+import matplotlib.pyplot as plt
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from labml_ws import VGG, BatchChannelNorm, Conv2d, plots, recorded
+from labml_ws.batch_channel_norm import BatchNorm
+from labml_ws.cifar10 import channel_stats, load, normalize
+
+plt.style.use("labml_ws.house")
+torch.set_num_threads(1)  # the tensors are small: a second thread would only be waited for
+
+BLOCKS = [[8], [16], [32], [32], [32]]
+METHODS = {
+    "bn": (nn.Conv2d, BatchNorm),
+    "ws-gn": (Conv2d, lambda channels: nn.GroupNorm(4, channels)),
+    "ws-bcn": (Conv2d, lambda channels: BatchChannelNorm(channels, 4)),
+}
+images = load("digits")
+statistics = channel_stats(images.train_x)
+x, y = normalize(images.train_x[:480], *statistics), images.train_y[:480]
+test_x, test_y = normalize(images.test_x, *statistics), images.test_y
+
+
+def make(name, seed=0):
+    torch.manual_seed(seed)
+    return VGG(BLOCKS, *METHODS[name])
+
+
+# %% [markdown]
+# ## One by one, or gathered?
+#
+# When the gradients of 16 single images are averaged before the weights change, is that the gradient of the batch of 16? If every image is
+# normalized by itself, as in GroupNorm, it is the same sum in another order, and the two agree to the last digits of float64. BatchNorm mixes the images of
+# a batch, so it computes another function, and its gradient is another one altogether. BCN's estimated statistics move with every batch they see, so they
+# differ too.
+#
+# The papers' runs with GN and WS gathered gradients. For these two a batch of one *is* the large batch, computed in
+# pieces: they cannot lose anything, and there is nothing left to measure in this form.
+
+
+# %%
+def gradient(name, size):
+    """The gradient of the mean loss of 16 images, `size` at a time."""
+    net = make(name).double()
+    for part in torch.arange(16).split(size):
+        (F.cross_entropy(net(x[part].double()), y[part]) * size / 16).backward()
+    return torch.cat([parameter.grad.flatten() for parameter in net.parameters()])
+
+
+for name in METHODS:
+    whole, gathered = gradient(name, 16), gradient(name, 1)
+    difference = (gathered - whole).norm() / whole.norm()
+    print(f"{plots.look(name)['label']:8} relative difference {difference:.0e}")
+
+# %% [markdown]
+# ## What BatchNorm sees in one image
+#
+# BatchNorm's statistics go over images *and positions*, so one image is not one value. A 32x32 image gives the first layers of a VGG 1,024 values per channel
+# and the last ones, at 2x2, still four. That is how BatchNorm trains on single images at all. Halve the images, and the last layer has a single
+# value to normalize: its mean is itself.
+
+# %%
+net = make("bn")
+pooled = []
+for module in net.modules():
+    if isinstance(module, BatchNorm):
+        module.register_forward_hook(lambda _, args, __: pooled.append(args[0][:, 0].numel()))
+net(x[:1])
+print("values per channel:", *pooled)
+try:
+    net(x[:1, :, ::2, ::2])
+except ValueError as error:
+    print(f"at 16x16: {error}")
+
+# %% [markdown]
+# ## Truly small steps
+#
+# Now the weights change after every batch of 16, 4 or 1. One rule for all: **the learning rate is in proportion to the batch size**, and the number of epochs is the
+# same, so that a batch size of 1 takes 16 times as many steps as one of 16, each a sixteenth as long.
+#
+# We test twice: as usual, with the running statistics, and *as trained*, where BatchNorm normalizes each test image by itself.
+
+
+# %% alt="Test accuracy on digits for batch sizes 16, 4 and 1, a dot per seed. WS + GN and WS + BCN stay level or rise. BN falls at batch size 1; hollow dots show that it does better there when each test image is normalized by itself." tags=["wide"]
+def train(net, batch_size):
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05 * batch_size / 64, momentum=0.9)
+    for batch in torch.randperm(len(x)).split(batch_size):
+        optimizer.zero_grad()
+        F.cross_entropy(net(x[batch]), y[batch]).backward()
+        optimizer.step()
+    return net
+
+
+@torch.no_grad()
+def accuracy(net, size):
+    logits = torch.cat([net(part) for part in test_x.split(size)])
+    return 100 * (logits.argmax(dim=1) == test_y).float().mean().item()
+
+
+sizes = (16, 4, 1)
+lines = []
+figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), sharey=True)
+for axis, name in zip(axes, METHODS, strict=True):
+    for size in sizes:
+        nets = [train(make(name, seed), size) for seed in range(3)]
+        usual = [accuracy(net.eval(), 360) for net in nets]
+        axis.plot([size] * 3, usual, "o", color=plots.look(name)["color"])
+        lines.append((plots.look(name)["label"], size, usual))
+        if (name, size) == ("bn", 1):
+            as_trained = [accuracy(net.train(), 1) for net in nets]
+            axis.plot([0.8] * 3, as_trained, "o", color="C0", markerfacecolor="none")
+            axis.text(1.15, max(as_trained), "as\ntrained", ha="right", va="top", fontsize=9.5)
+            lines.append(("  as trained", 1, as_trained))
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(sizes, sizes)
+    axis.set(xlim=(24, 0.65), title=plots.look(name)["label"], xlabel="batch size")
+axes[0].set(ylabel="test accuracy (%)", ylim=(0, 100))
+plt.show()
+for label, size, found in lines:
+    print(f"{label:12} batches of {size:2}: " + " ".join(f"{value:3.0f}" for value in found))
+
+# %% [markdown]
+# BatchNorm at batch size 1 has not failed to learn. It has learned another function, of images normalized one by one, and is then tested with running
+# statistics that never described what it saw ([why](small_batches.md)). Tested as it was trained, it does better, for every seed.
+#
+# ## On CIFAR-10
+#
+# The same rule, six methods, batch sizes from 64 down to 1, three seeds: the VGG at a quarter of its width, 8,000 training images, four epochs. A batch size of 1 takes 32,000 steps, one
+# of 64 takes 500. Lines go through the means, dots are single runs; a run that diverged counts as a guess, 10 %.
+
+# %% alt="Test accuracy on CIFAR-10 against batch size from 64 to 1, six methods, lines through the means of three seeds." tags=["wide"]
+runs = recorded.read("batches")
+sizes = sorted({run.config.batch_size for run in runs}, reverse=True)
+results = {
+    name: [
+        [100 * run.accuracy for run in runs if (run.net, run.config.batch_size) == (name, size)]
+        for size in sizes
+    ]
+    for name in ("bn", "gn", "ln", "ws-gn", "bcn", "ws-bcn")
+}
+figure, axis = plt.subplots(figsize=(7.2, 4.2))
+for name, columns in results.items():
+    means = [recorded.mean_spread(column)[0] for column in columns]
+    axis.plot(sizes, means, **plots.look(name))
+    for size, column in zip(sizes, columns, strict=True):
+        axis.plot([size] * len(column), column, ".", color=plots.look(name)["color"], alpha=0.6)
+axis.set_xscale("log", base=2)
+axis.set_xticks(sizes, sizes)
+axis.set(xlim=(80, 0.9), xlabel="batch size", ylabel="test accuracy (%)")
+plots.label_ends(axis)
+plt.show()
+recorded.provenance(runs)
+
+# %%
+print("batch size" + "".join(f"{size:12}" for size in sizes))
+for name, columns in results.items():
+    cells = ("{:.1f} ± {:.1f}".format(*recorded.mean_spread(column)) for column in columns)
+    print(f"{plots.look(name)['label']:10}" + "".join(f"{cell:>12}" for cell in cells))
+print("diverged:", ", ".join(run.name for run in runs if run.diverged) or "none")
+reference, spread = recorded.mean_spread(results["bn"][0])
+print(f"BN at {sizes[0]}: {reference:.1f} ± {spread:.1f}. At {sizes[-1]}, compared with that:")
+for name in ("bn", "ws-gn", "ws-bcn"):
+    small, spread = recorded.mean_spread(results[name][-1])
+    print(
+        f"    {plots.look(name)['label']:8} {small:.1f} ± {spread:.1f}, {small - reference:+.1f}"
+    )
+
+# %% [markdown]
+# ## What this shows, and what it doesn't
+#
+# The claim is a comparison of two corners of the figure: WS with a norm that needs no batch at a batch size of 1, against BatchNorm at 64. The last lines say how it came out. On digits the first half of
+# it is plain: the two with WS get better as the batch shrinks, as they take more and finer steps, and BatchNorm at a batch size of 1 falls behind.
+#
+# * **One rule is not the best rule.** A learning rate in proportion to the batch is right for nobody in particular. A rate chosen for each method and size might move
+#   any of the points; it would also be thirty-six choices instead of one.
+# * **More steps, not only smaller ones.** Along the axis the number of steps grows as well. A method that improves from left to right may owe it to that.
+# * **32x32 images are kind to BatchNorm**: only the last layers have as few as four values per image. In a network that ends in 1x1, or with images of different sizes, it has less.
+# * **Four epochs, 8,000 images, a narrow network.** The papers' results are for ImageNet and COCO, at full length.
+#
+# Others have looked as well. The authors of Composer, a training library, could not verify on their benchmarks that WS replaces BatchNorm or helps where its batches are too small; what they did measure was
+# a gain of 0.08 % for a ResNet-50 on ImageNet, and a larger one in segmentation [@composer].

@@ -1,0 +1,231 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Elimination singularities
+#
+# A channel whose ReLU lets nothing through takes no part in the network. A point of the training where channels are switched off like that, and stay so,
+# is an *elimination singularity* [@wei2008dynamics]. **The claim**: norms over channels, LayerNorm and GroupNorm, cannot keep a network away from such points;
+# BatchNorm does by design, and BCN brings its guarantee to a channel norm [@qiao2019rethinking]. Weight Standardization helps GroupNorm on the way
+# [@qiao2019micro].
+#
+# We switch on a counter, first on a network that trains while you wait. It is the [VGG](../annotated/vgg.md) at a sixteenth of its width, 264 channels in 13 layers, on
+# scikit-learn's digits: one epoch, 45 steps of SGD, three seeds.
+
+# %%
+# %config InlineBackend.figure_formats = ["svg"]
+import copy
+from statistics import mean
+
+import matplotlib.pyplot as plt
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from labml_ws import measure, plots, recorded
+from labml_ws.cifar10 import channel_stats, load, normalize
+from labml_ws.experiment import Config, build
+
+plt.style.use("labml_ws.house")
+torch.set_num_threads(1)  # the tensors are small: a second thread would only be waited for
+
+METHODS = ("none", "ln", "gn", "ws-gn", "bn", "bcn")
+LABELS = {name: plots.look(name)["label"] for name in (*METHODS, "ws-bcn")}
+images = load("digits")
+statistics = channel_stats(images.train_x)
+x, y = normalize(images.train_x, *statistics), images.train_y
+held_out = normalize(images.test_x, *statistics)
+
+
+def train(net, epochs=1):
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+    net.train()
+    for _ in range(epochs):
+        for batch in torch.randperm(len(x)).split(32):
+            optimizer.zero_grad()
+            F.cross_entropy(net(x[batch]), y[batch]).backward()
+            optimizer.step()
+    # BatchNorm's running statistics lag behind the weights: let them catch up.
+    with torch.no_grad():
+        for images in x.split(64):
+            net(images)
+
+
+nets = {}
+for name in METHODS:
+    ws, norm = name.startswith("ws-"), name.removeprefix("ws-")
+    for seed in range(3):
+        torch.manual_seed(seed)
+        nets[name, seed] = build(Config(width=1 / 16, ws=ws, norm=norm, estimate=False))
+        train(nets[name, seed])
+
+# %% [markdown]
+# ## Counting
+#
+# `active_fractions` says, for each channel, at which share of all images and positions it is above zero, here over the 360 test images. A channel at 0 is **dead**, one below 1 %
+# **nearly dead**. The figure has a dot per seed.
+
+
+# %% alt="Share of nearly dead channels on digits after one epoch, a dot per seed. Without normalization a third to three quarters; LayerNorm and GroupNorm a few percent up to a fifth; WS + GN, BN and BCN none." tags=["wide"]
+def activity(net, x):
+    return torch.cat(list(measure.active_fractions(net, [x]).values()))  # [264]
+
+
+active = {key: activity(net, held_out) for key, net in nets.items()}
+figure, axis = plt.subplots(figsize=(7.2, 2.9))
+for place, name in enumerate(METHODS):
+    shares = [100 * (active[name, seed] < 0.01).float().mean() for seed in range(3)]
+    axis.plot([place - 0.12, place, place + 0.12], shares, "o", color=plots.look(name)["color"])
+axis.set_xticks(range(len(METHODS)), [LABELS[name] for name in METHODS])
+axis.set(ylabel="nearly dead channels (%)", ylim=(-4, 100))
+plt.show()
+for name in METHODS:
+    dead, nearly = (
+        [int((active[name, seed] <= most).sum()) for seed in range(3)] for most in (0, 0.01)
+    )
+    print(f"{LABELS[name]:8} dead {dead}, nearly dead {nearly} of 264 channels")
+
+# %% [markdown]
+# ## For good?
+#
+# What comes back to a dead channel, if nothing goes out of it? We take the gradient on a batch and look at the channels that are off in all of it. Without normalization
+# their filters get exactly 0, and nothing of their own can move them again.
+#
+# With GroupNorm a dead channel's scale and shift get exactly 0 as well. Its *filter* does get a gradient, though a small one: the channel still counts in the mean and variance of its
+# group, and so moves its neighbors. It can be pushed back, and the layers below can change what it sees. So we train the last seed's networks for two more epochs and ask how many of those that were dead still are. Where
+# something below has moved, even a channel without normalization can come back.
+
+
+# %%
+for name in ("none", "gn"):
+    net, label = nets[name, 2].eval(), LABELS[name]
+    off = activity(net, x[:256]) == 0
+    net.zero_grad()
+    F.cross_entropy(net(x[:256]), y[:256]).backward()
+    filters = torch.cat([f.grad_norm for f in measure.filter_statistics(net).values()])
+    print(
+        f"{label}: gradient of a filter up to {filters[~off].max():.1e} where a channel is on,"
+    )
+    print(f"    {filters[off].max():.1e} where it is off ({off.sum()} channels)")
+    shifts = [m.bias.grad.abs() for m in net.features if isinstance(m, nn.GroupNorm)]
+    if shifts:
+        print(f"    and its shift there {torch.cat(shifts)[off].max():.1e}")
+    later = copy.deepcopy(net)
+    train(later, epochs=2)
+    still = activity(later, held_out)[active[name, 2] == 0] == 0
+    print(f"    two epochs later {still.sum()} of {len(still)} dead channels still are")
+
+# %% [markdown]
+# ## How far from BatchNorm?
+#
+# Why would a group norm let a channel go? It fixes mean and variance of a *group*; a single channel in it may lie anywhere.
+# `channel_statistics` gives mean and standard deviation of each channel behind its normalization, before scale and shift. BatchNorm's are 0 and 1 (the cross),
+# and the distance from there is what the authors' argument is about: a channel far to the left is below zero nearly everywhere. The nearly dead ones are circled.
+
+# %% alt="Four scatter plots of the mean and standard deviation of each channel. GroupNorm: widely spread around (0, 1), nearly dead channels on the left. WS + GN: a narrower cloud. BatchNorm and BCN: close to the cross." tags=["wide"]
+shown = ("gn", "ws-gn", "bn", "bcn")
+found = {name: measure.channel_statistics(nets[name, 2], [held_out]).values() for name in shown}
+figure, axes = plt.subplots(2, 2, figsize=(6.2, 5.2), sharex=True, sharey=True)
+for axis, name in zip(axes.flat, shown, strict=True):
+    means, stds = (torch.cat(parts) for parts in zip(*found[name], strict=True))
+    off = active[name, 2] < 0.01
+    axis.plot(means, stds, ".", color=plots.look(name)["color"], markersize=4)
+    axis.plot(means[off], stds[off], "o", color="black", markerfacecolor="none")
+    axis.plot(0, 1, "+", color="black", markersize=12)
+    axis.text(0.03, 0.93, LABELS[name], transform=axis.transAxes)
+figure.supxlabel("mean of a channel", fontsize=11)
+figure.supylabel("its standard deviation", fontsize=11)
+plt.show()
+for name in shown:
+    distance = torch.cat([layer.distance for layer in found[name]]).mean()
+    print(f"{LABELS[name]:8} mean distance {distance:.2f}")
+
+# %% [markdown]
+# ## On CIFAR-10, through training
+#
+# The same counts from the recorded runs: the VGG at a quarter of its width (1,056 channels), 8,000 training images, four epochs, the same learning rate for all, counted on 1,000 test images.
+# Thick lines are means over the seeds, thin ones single runs. At step 0 BatchNorm's running statistics have seen nothing, so its networks, and BCN's, start among the others.
+
+# %% alt="Two panels against training steps. Above, nearly dead channels: all networks without WS start at two to five percent; BN and BCN are at zero from step 100, the one without normalization falls nearly to zero by step 300, LN and GN to one to two percent; those with WS stay near zero. Below, mean distance from BatchNorm's statistics: LN and GN end at about a half, WS + GN at a fifth, BN and BCN near zero." tags=["wide"]
+runs = [run for run in recorded.read("methods") if run.net in LABELS]
+
+
+def share(row, key="nearly_dead"):
+    return 100 * sum(row[key]) / sum(row["channels"])
+
+
+figure, (above, below) = plt.subplots(2, 1, figsize=(5.4, 6), sharex=True)
+plots.curves(above, runs, share)
+plots.curves(
+    below, [run for run in runs if run.net != "none"], lambda row: mean(row["distance"])
+)
+above.set(ylabel="nearly dead channels (%)", ylim=(-1, None))
+below.set(xlabel="training step", ylabel="distance from BatchNorm", ylim=(-0.08, None))
+for axis in (above, below):
+    plots.label_ends(axis)
+plt.show()
+recorded.provenance(runs)
+
+# %%
+print("         dead at the start, at the end   nearly dead   distance   accuracy")
+for name, label in LABELS.items():
+    of_net = [run for run in runs if run.net == name]
+    first, last = ([run.kind("measure")[i] for run in of_net] for i in (0, -1))
+    dead = [mean(share(row, "dead") for row in rows) for rows in (first, last)]
+    distance = f"{mean(mean(row['distance']) for row in last):.2f}" if name != "none" else "-"
+    accuracy = "{:.1%} ± {:.1%}".format(*recorded.mean_spread([run.accuracy for run in of_net]))
+    print(
+        f"{label:9}{dead[0]:15.1f} %{dead[1]:10.1f} %{mean(map(share, last)):12.1f} %{distance:>11}   {accuracy}"
+    )
+
+# %% [markdown]
+# ## Driven there on purpose
+#
+# That GN and LN have more dead channels *and* train worse does not prove that one is the cause of the other. So take BatchNorm, which has no dead ones, and push each
+# channel off by a constant that is drawn once, with a standard deviation of 1, 2 or 4 of the channel's own ([`Driven`][labml_ws.ablations.Driven]). Everything else stays, and BatchNorm's own shift may learn to take the constant back.
+
+# %% alt="Two panels against the drive, 0 to 4. Left: share of nearly dead channels, rising. Right: test accuracy, falling. A dot per seed, a line through the means." tags=["wide"]
+driven = [run for run in runs if run.net == "bn"] + recorded.read("driven")
+drives = sorted({int(run.config.drive) for run in driven})
+figure, axes = plt.subplots(1, 2, figsize=(7.2, 3))
+for axis, value, label in (
+    (axes[0], lambda run: share(run.kind("measure")[-1]), "nearly dead channels (%)"),
+    (axes[1], lambda run: 100 * run.accuracy, "test accuracy (%)"),
+):
+    points = [(run.config.drive, value(run)) for run in driven]
+    means = [mean(v for d, v in points if d == drive) for drive in drives]
+    axis.plot(*zip(*points, strict=True), "o", color="C0", alpha=0.6)
+    axis.plot(drives, means, color="C0")
+    axis.set(xlabel="drive (standard deviations)", ylabel=label, xticks=drives)
+    axis.set_ylim(0, None)
+    print(f"drive {drives}: {label} " + ", ".join(f"{m:.1f}" for m in means))
+plt.show()
+recorded.provenance(driven)
+
+# %% [markdown]
+# ## What this shows, and what it doesn't
+#
+# **Confirmed**: BatchNorm and BCN end without a dead channel, on digits and on CIFAR-10, and next to BatchNorm's statistics. On CIFAR-10 they have revived every channel that was
+# dead at the random start by step 100. LayerNorm and GroupNorm stay far from these statistics and keep dead channels to the end. With WS, GroupNorm is in between in distance and has hardly any
+# dead channel, and that from the start: a standardized filter is balanced, so it is hardly ever below zero for every image.
+#
+# **Not confirmed, or not so simple**:
+#
+# * *For good* is too strong for these networks. On digits nearly all of GroupNorm's dead channels came back in two more epochs. On CIFAR-10, GN and LN lose about half of their nearly dead
+#   channels and end with one or two percent, most of them in the last layers.
+# * Who dies depends on the training as a whole. Without normalization the digits networks lose many of their channels, at a learning rate of 0.05 in batches of 32. On CIFAR-10, at half of that
+#   in batches of 64, the network without normalization *revives* nearly all of those with which it started, and it does so better than GN and LN.
+# * Dead channels alone do not explain who trains well. The network without normalization has next to none at the end, yet it is only about as accurate as GN and LN.
+#   The distance from BatchNorm's statistics separates the methods better, but that is a correlation in six networks.
+#
+# In the driven networks nothing else was changed, so they come closest to an answer. Even there an offset does more to a channel than switch it off: it may also leave it on
+# everywhere, and a channel that is always on is linear.
