@@ -13,6 +13,7 @@ provenance(runs)  # the line
 """
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -56,8 +57,8 @@ class Run:
 
     @property
     def net(self) -> str:
-        """What was trained, the part of the name that seeds share: `ws-gn` of `methods/ws-gn-seed0`."""
-        return self.folder.name.partition("-seed")[0].partition("-batch")[0]
+        """What was trained, without seed, batch size, rate or drive: `ws-gn` of `batches/ws-gn-batch4-seed0`."""
+        return re.sub(r"-(seed|batch|rate|drive)[\d.]+", "", self.folder.name)
 
     @cached_property
     def about(self) -> dict[str, Any]:

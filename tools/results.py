@@ -7,6 +7,7 @@ cores go side by side.
 """
 
 import argparse
+import json
 import os
 import shlex
 import shutil
@@ -17,6 +18,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+import torch
+from safetensors.torch import load_file
+
+from labml_ws import cifar10
+from labml_ws.experiment import build, subset
+from labml_ws.landscape import loss_surface
+from labml_ws.record import rounded
 from labml_ws.recorded import RecordError, Run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,7 +53,7 @@ COMPARED = ("none", *SWEPT, "ws-bn", "center-gn", "scale-gn")
 # What all small runs share: two cores can do it honestly, and every method trains long enough to be told apart.
 SMALL = "--width 0.25 --train-images 8000 --epochs 4 --optimizer sgd --schedule one-cycle --threads 1"
 # The learning rate at a batch of 64, for every method; in proportion to the batch elsewhere.
-RATE = 0.05
+RATE = 0.025
 
 
 def small(net: str, seed: int, batch: int = 64, rate: float = RATE, more: str = "") -> str:
@@ -61,7 +69,7 @@ def runs() -> Iterator[tuple[str, str]]:
         "quarter-width",
         "--width 0.25 --no-estimate --groups 8 --epochs 30 --learning-rate 3e-3 --schedule one-cycle --half-weights",
     )
-    for rate in (0.0125, 0.05, 0.2):
+    for rate in (0.0125, 0.025, 0.05, 0.2):
         for net in SWEPT:
             yield f"rates/{net}-rate{rate:g}", small(net, 0, rate=rate)
     for seed in SEEDS:
@@ -75,9 +83,27 @@ def runs() -> Iterator[tuple[str, str]]:
         for net in ("ws-none", "unbiased-gn", "eps-outside-gn", "ws-gn-ws-classifier"):
             yield f"conventions/{net}-seed{seed}", small(net, seed)
     for seed in SEEDS:
-        for batch in (64, 16, 8, 4, 2, 1):
+        for batch in (16, 4, 1, 8, 2):  # 64 is in methods
             for net in SWEPT:
                 yield f"batches/{net}-batch{batch}-seed{seed}", small(net, seed, batch)
+
+
+# Runs whose end is looked at once more, in two directions: with and without WS.
+SURFACES = tuple(f"methods/{net}-seed0" for net in ("gn", "ws-gn", "bn", "ws-bn"))
+
+
+def surface(folder: Path, data: str) -> None:
+    """The loss around the final weights, on the first 500 images that the run was trained on: `surface.json`."""
+    config = Run(folder).config
+    torch.set_num_threads(1)
+    images = subset(cifar10.load(data or "hub"), config.train_images)
+    model = build(config).train()
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    x = cifar10.normalize(images.train_x[:500], *cifar10.channel_stats(images.train_x))
+    radius, points = 1.0, 17
+    losses = loss_surface(model, x, images.train_y[:500], radius, points)
+    found = {"radius": radius, "images": len(x), "losses": rounded(losses.tolist())}
+    (folder / "surface.json").write_text(json.dumps(found) + "\n")
 
 
 def kept(folder: Path) -> bool:
@@ -101,6 +127,8 @@ def run(name: str, settings: str, data: str, note: str) -> str:
     if not Run(folder).finished:
         shutil.rmtree(folder, ignore_errors=True)
         raise RuntimeError(f"{name}: {done.stderr.strip()[-1000:] or 'no record was written'}")
+    if name in SURFACES:
+        surface(folder, data)
     if not kept(folder):
         (folder / "model.safetensors").unlink(missing_ok=True)
     said = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1]
