@@ -1,14 +1,16 @@
 r"""
 # One look for all figures
 
-What the figures of the tutorials share: colors that mean the same everywhere, and names at the lines rather than in a
-legend. Nothing else here needs matplotlib; the style itself is a file, for anyone's `plt.style.use("labml_ws.house")`.
+What the figures and tables of the tutorials share: colors that mean the same everywhere, names at the lines rather than
+in a legend. The rest of the package does without matplotlib; the style itself is a file, for anyone's
+`plt.style.use("labml_ws.house")`.
 
 A method's **color** is its normalization. The line is **solid with WS** and dashed without, so that the two differ
 without color as well.
 """
 
 from collections.abc import Callable, Sequence
+from html import escape
 from statistics import mean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -152,6 +154,43 @@ def _bottom(group: list[float], gap: float) -> float:
 
 def _top(group: list[float], gap: float) -> float:
     return _bottom(group, gap) + gap * (len(group) - 1)
+
+
+class Table:
+    """
+    ## A table of numbers
+
+    HTML on a page, plain text in a terminal.
+
+    * `title`: what stands above it
+    * `heads`: of the columns, without the first, which holds the rows' names
+    * `rows`: each a name and its cells, as text
+    """
+
+    def __init__(self, title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        for name, *cells in rows:
+            if len(cells) != len(heads):
+                raise ValueError(
+                    f"expected a cell for each of {len(heads)} heads in row {name!r}, got {len(cells)}"
+                )
+        self.title, self.heads, self.rows = title, ["", *heads], rows
+
+    def _repr_html_(self) -> str:
+        heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in self.heads[1:])
+        rows = "".join(
+            f'<tr><th scope="row">{escape(name)}</th>'
+            + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+            + "</tr>"
+            for name, *cells in self.rows
+        )
+        top = f"<caption>{escape(self.title)}</caption><thead><tr><td></td>{heads}</tr></thead>"
+        return f'<table class="numbers">{top}<tbody>{rows}</tbody></table>'
+
+    def __repr__(self) -> str:
+        lines = [self.heads, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        justified = ("  ".join(map(str.rjust, line, widths)) for line in lines)
+        return "\n".join([self.title, *justified])
 
 
 if __name__ == "__main__":

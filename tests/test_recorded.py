@@ -159,3 +159,18 @@ def test_a_curve_goes_through_the_mean_of_those_that_got_there(
     single, other, means = ([*map(float, line.get_ydata())] for line in axis.get_lines())
     assert (single, other, means) == ([1.0, 5.0], [2.0], [1.5, 5.0])
     assert [line.get_label() for line in axis.get_lines()][2] == "WS + GN"
+
+
+def test_a_table_is_html_on_a_page_and_text_in_a_terminal() -> None:
+    table = plots.Table(
+        "Accuracy, %", ["mean", "spread"], [["bn", "54.0", "0.5"], ["a<b", "1", ""]]
+    )
+    assert '<th scope="row">a&lt;b</th><td>1</td><td></td>' in table._repr_html_()
+    assert repr(table).splitlines() == [
+        "Accuracy, %",
+        "     mean  spread",
+        " bn  54.0     0.5",
+        "a<b     1        ",
+    ]
+    with pytest.raises(ValueError, match="a cell for each of 2 heads in row 'bn', got 1"):
+        plots.Table("Accuracy, %", ["mean", "spread"], [["bn", "54.0"]])

@@ -1,6 +1,9 @@
 """What decides whether a tutorial is executed again: code does, prose does not."""
 
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -74,6 +77,33 @@ def test_a_recorded_run_executes_a_tutorial_again(project: Path) -> None:
     before = notebook.fingerprint(project / "tutorial.py")
     (project / "docs" / "runs" / "weights.safetensors").write_bytes(b"1")
     assert notebook.fingerprint(project / "tutorial.py") != before
+
+
+IMAGE = {"data": {"image/svg+xml": "<svg/>"}}
+LINE = {"data": {"text/html": '<p class="provenance">methods: 30 runs</p>'}}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "tags", "said"),
+    [
+        ([IMAGE], [], True),
+        ([IMAGE], ["wide"], True),
+        ([IMAGE, LINE], [], False),
+        ([IMAGE], ["wide", "computed"], False),
+        ([{"data": {"text/plain": "1"}}], [], False),
+    ],
+    ids=["bare", "other tag", "recorded", "computed", "no figure"],
+)
+def test_a_figure_without_a_record_fails_the_build(
+    outputs: list[dict[str, Any]], tags: list[str], said: bool
+) -> None:
+    cells = [{"metadata": {"tags": tags}, "outputs": outputs}]
+    with (
+        pytest.raises(SystemExit, match=r"x\.py: cell 1 .* End the cell with")
+        if said
+        else nullcontext()
+    ):
+        notebook.check_sources(SimpleNamespace(cells=cells), "x.py")
 
 
 def test_a_failing_tutorial_leaves_the_last_good_notebook(

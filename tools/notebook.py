@@ -98,6 +98,19 @@ def execute(script: Path) -> Any:
     return notebook
 
 
+def check_sources(notebook: Any, name: str) -> None:
+    """A figure says which records it was drawn from, or that it was computed where it stands."""
+    for number, cell in enumerate(notebook.cells, 1):
+        shown = [output.get("data", {}) for output in cell.get("outputs", [])]
+        drawn = any(mime.startswith("image/") for data in shown for mime in data)
+        recorded = any('class="provenance"' in data.get("text/html", "") for data in shown)
+        if drawn and not recorded and "computed" not in cell["metadata"].get("tags", []):
+            raise SystemExit(
+                f"{name}: cell {number} draws a figure that does not say where it comes from. End the cell with "
+                f"provenance(runs), or tag it 'computed' if it shows only what this notebook computes."
+            )
+
+
 def make(script: Path) -> None:
     import nbformat
 
@@ -109,6 +122,7 @@ def make(script: Path) -> None:
         return
     print(f"executing {script.relative_to(ROOT)}", flush=True)
     notebook = execute(script)
+    check_sources(notebook, script.name)
     notebook.metadata[PACKAGE] = {"fingerprint": wanted}
     # A failure above leaves the last good notebook in its place, and so does one below.
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")

@@ -119,7 +119,7 @@ hat, dot, raw = np.array(lengths).T
 print(f"length behind scaling / before, by layer: {', '.join(f'{r:.1f}' for r in dot / hat)}")
 print(f"length behind both / before, by layer:    {', '.join(f'{r:.1f}' for r in raw / hat)}")
 
-# %% alt="Shares of the squared gradient by layer, logarithmic. Centering takes between a tenth and most of it, scaling around one percent. A gray line shows what either would take out of a random direction, between 4 and 0.3 percent." tags=["wide"]
+# %% alt="Shares of the squared gradient by layer, logarithmic. Centering takes between a tenth and most of it, scaling around one percent. A gray line shows what either would take out of a random direction, between 4 and 0.3 percent." tags=["wide", "computed"]
 figure, axis = plt.subplots()
 for (name, taken), color in zip(shares.items(), ("C1", "C0"), strict=True):
     axis.plot(layers, taken[:, 1], "o-", color=color, label=f"centering,\n{name}")

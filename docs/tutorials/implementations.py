@@ -26,10 +26,12 @@ import warnings
 
 import matplotlib.pyplot as plt
 import torch
+from IPython.display import display
 from torch import nn
 from torch.nn import functional as F
 
 from labml_ws import Conv2d
+from labml_ws.plots import Table
 from labml_ws.standardization import standardize
 
 plt.style.use("labml_ws.house")
@@ -198,7 +200,7 @@ def timm_scaled(w):
 # Torch's default initialization has $\sigma = 1/\sqrt{3 I}$, the gray band for fan-ins from 27 to 4608: on its left border the paper's curve, the thick one, is at 0.94.
 
 
-# %% alt="Root mean square of a standardized filter against the standard deviation of the raw one, from 1e-6 to 1. Each curve is a step from 0 to 1; from left to right: 1e-10 and eps outside near 1e-5, 1e-8 near 1e-4, NFNets' threshold near 4e-4 with a sharp corner, 1e-6 near 1e-3, the paper's 1e-5 near 3e-3, and 1e-3 in half precision near 3e-2. A gray band marks torch's default initialization." tags=["wide"]
+# %% alt="Root mean square of a standardized filter against the standard deviation of the raw one, from 1e-6 to 1. Each curve is a step from 0 to 1; from left to right: 1e-10 and eps outside near 1e-5, 1e-8 near 1e-4, NFNets' threshold near 4e-4 with a sharp corner, 1e-6 near 1e-3, the paper's 1e-5 near 3e-3, and 1e-3 in half precision near 3e-2. A gray band marks torch's default initialization." tags=["wide", "computed"]
 def rms(form, weight):
     scale = weight[0].numel() ** 0.5 if form in (nfnets, timm_scaled) else 1
     return form(weight).square().mean().sqrt() * scale
@@ -283,35 +285,6 @@ def written(error):
 
 
 # %% tags=["wide"]
-class Table:
-    """HTML on a page, plain text in a terminal."""
-
-    def __init__(self, title, heads, rows):
-        self.title, self.heads, self.rows = title, ["", *heads], rows
-
-    def _repr_html_(self):
-        heads = "".join(f'<th scope="col">{head}</th>' for head in self.heads[1:])
-        rows = "".join(
-            f'<tr><th scope="row">{name}</th><td>' + "</td><td>".join(cells) + "</td></tr>"
-            for name, *cells in self.rows
-        )
-        top = f"<caption>{self.title}</caption><thead><tr><td></td>{heads}</tr></thead>"
-        return f'<table class="numbers">{top}<tbody>{rows}</tbody></table>'
-
-    def __repr__(self):
-        lines = [self.heads, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join(
-            [self.title, *("  ".join(map(str.rjust, line, widths)) for line in lines)]
-        )
-
-
-try:
-    from IPython.display import display
-except ImportError:
-    display = print
-
-
 def distances(title, std, dtype):
     rows = []
     for name, form in FORMS.items():
@@ -415,7 +388,7 @@ print(f"wrong: {wrong.float().mean():.0%} of the outputs, {inside:.0%} inside th
 # of the rest about half is left. BatchNorm in training, channel by channel, takes out both. In *evaluation* it uses stored statistics and passes on all of the first column: this is
 # where weights trained under one convention and loaded under another give other outputs.
 #
-# Does a training run care? The recorded experiment `conventions` trains with $I - 1$ and with $\epsilon$ outside, three seeds each, to find out.
+# Does a training run care? The recorded runs of [conventions](recorded_run.md#conventions) train with $I - 1$ and with $\epsilon$ outside, three seeds each, to find out.
 
 # %%
 spread = torch.logspace(-2, -1.4, 64)[torch.randperm(64)].view(-1, 1, 1, 1)

@@ -106,7 +106,7 @@ for name, ratio in (("centering", in_raw / in_dot), ("scaling", in_dot / in_hat)
     print(f"{name:9}: largest eigenvalue times {min(ratio):.2f} to {max(ratio):.2f}")
 print(f"1/sigma^2, the mean of four filters: {factor:.1f}")
 
-# %% alt="Largest eigenvalue of three Hessians over 60 steps, on a logarithmic scale. That in the standardized weight is lowest. That in the centered weight is about twenty times higher. That in the raw weight lies between them, at about half the highest." tags=["wide"]
+# %% alt="Largest eigenvalue of three Hessians over 60 steps, on a logarithmic scale. That in the standardized weight is lowest. That in the centered weight is about twenty times higher. That in the raw weight lies between them, at about half the highest." tags=["wide", "computed"]
 figure, axis = plt.subplots()
 axis.plot(steps, in_dot, "o-", label="in Ẇ, before scaling")
 axis.plot(steps, in_raw, "o-", label="in W, before both")
@@ -148,7 +148,7 @@ def trained(conv, rate, seed):
 settings = [(0.02, 0), (0.02, 1), (0.05, 0), (0.05, 1)]  # learning rate and seed
 pairs = [{"gn": trained(nn.Conv2d, *s), "ws-gn": trained(Conv2d, *s)} for s in settings]
 
-# %% alt="Two contour maps of the loss, without WS and with WS. The lines of equal loss are closer to the center without WS." tags=["wide"]
+# %% alt="Two contour maps of the loss, without WS and with WS. The lines of equal loss are closer to the center without WS." tags=["wide", "computed"]
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.7), sharey=True)
 at = torch.linspace(-1, 1, 11)
 for axis, (name, net) in zip(axes, pairs[0].items(), strict=True):

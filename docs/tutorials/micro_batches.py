@@ -105,7 +105,7 @@ except ValueError as error:
 # We test twice: as usual, with the running statistics, and *as trained*, where BatchNorm normalizes each test image by itself.
 
 
-# %% alt="Test accuracy on digits for batch sizes 16, 4 and 1, a dot per seed. WS + GN and WS + BCN stay level or rise. BN falls at batch size 1; hollow dots show that it does better there when each test image is normalized by itself." tags=["wide"]
+# %% alt="Test accuracy on digits for batch sizes 16, 4 and 1, a dot per seed. WS + GN and WS + BCN stay level or rise. BN falls at batch size 1; hollow dots show that it does better there when each test image is normalized by itself." tags=["wide", "computed"]
 def train(net, batch_size):
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05 * batch_size / 64, momentum=0.9)
     for batch in torch.randperm(len(x)).split(batch_size):
@@ -153,21 +153,20 @@ for label, size, found in lines:
 # of 64 takes 500. Lines go through the means, dots are single runs; a run that diverged counts as a guess, 10 %.
 
 # %% alt="Test accuracy on CIFAR-10 against batch size from 64 to 1, six methods, lines through the means of three seeds." tags=["wide"]
-runs = recorded.read("batches")
-sizes = sorted({run.config.batch_size for run in runs}, reverse=True)
-results = {
-    name: [
-        [100 * run.accuracy for run in runs if (run.net, run.config.batch_size) == (name, size)]
-        for size in sizes
-    ]
-    for name in ("bn", "gn", "ln", "ws-gn", "bcn", "ws-bcn")
-}
+NETS = ("bn", "gn", "ln", "ws-gn", "bcn", "ws-bcn")
+runs = [run for run in recorded.read("methods") if run.net in NETS] + recorded.read("batches")
+results = {}
+for run in runs:
+    size, seeds = run.config.batch_size, results.setdefault(run.net, {})
+    seeds.setdefault(size, []).append(100 * run.accuracy)
+sizes = sorted(set.intersection(*({*seeds} for seeds in results.values())), reverse=True)
 figure, axis = plt.subplots(figsize=(7.2, 4.2))
 for name, columns in results.items():
-    means = [recorded.mean_spread(column)[0] for column in columns]
+    means = [recorded.mean_spread(columns[size])[0] for size in sizes]
     axis.plot(sizes, means, **plots.look(name))
-    for size, column in zip(sizes, columns, strict=True):
-        axis.plot([size] * len(column), column, ".", color=plots.look(name)["color"], alpha=0.6)
+    for size in sizes:
+        dots = [size] * len(columns[size]), columns[size]
+        axis.plot(*dots, ".", color=plots.look(name)["color"], alpha=0.6)
 axis.set_xscale("log", base=2)
 axis.set_xticks(sizes, sizes)
 axis.set(xlim=(80, 0.9), xlabel="batch size", ylabel="test accuracy (%)")
@@ -176,15 +175,19 @@ plt.show()
 recorded.provenance(runs)
 
 # %%
-print("batch size" + "".join(f"{size:12}" for size in sizes))
+print("batch size" + "".join(f"{size:16}" for size in sizes))
 for name, columns in results.items():
-    cells = ("{:.1f} ± {:.1f}".format(*recorded.mean_spread(column)) for column in columns)
-    print(f"{plots.look(name)['label']:10}" + "".join(f"{cell:>12}" for cell in cells))
+    cells = (
+        "{:.1f} ± {:.1f} ({})".format(*recorded.mean_spread(columns[size]), len(columns[size]))
+        for size in sizes
+    )
+    print(f"{plots.look(name)['label']:10}" + "".join(f"{cell:>16}" for cell in cells))
+print("in parentheses: seeds recorded so far")
 print("diverged:", ", ".join(run.name for run in runs if run.diverged) or "none")
-reference, spread = recorded.mean_spread(results["bn"][0])
+reference, spread = recorded.mean_spread(results["bn"][sizes[0]])
 print(f"BN at {sizes[0]}: {reference:.1f} ± {spread:.1f}. At {sizes[-1]}, compared with that:")
 for name in ("bn", "ws-gn", "ws-bcn"):
-    small, spread = recorded.mean_spread(results[name][-1])
+    small, spread = recorded.mean_spread(results[name][sizes[-1]])
     print(
         f"    {plots.look(name)['label']:8} {small:.1f} ± {spread:.1f}, {small - reference:+.1f}"
     )

@@ -75,7 +75,7 @@ for name in METHODS:
 # **nearly dead**. The figure has a dot per seed.
 
 
-# %% alt="Share of nearly dead channels on digits after one epoch, a dot per seed. Without normalization a third to three quarters; LayerNorm and GroupNorm a few percent up to a fifth; WS + GN, BN and BCN none." tags=["wide"]
+# %% alt="Share of nearly dead channels on digits after one epoch, a dot per seed. Without normalization a third to three quarters; LayerNorm and GroupNorm a few percent up to a fifth; WS + GN, BN and BCN none." tags=["wide", "computed"]
 def activity(net, x):
     return torch.cat(list(measure.active_fractions(net, [x]).values()))  # [264]
 
@@ -131,7 +131,7 @@ for name in ("none", "gn"):
 # `channel_statistics` gives mean and standard deviation of each channel behind its normalization, before scale and shift. BatchNorm's are 0 and 1 (the cross),
 # and the distance from there is what the authors' argument is about: a channel far to the left is below zero nearly everywhere. The nearly dead ones are circled.
 
-# %% alt="Four scatter plots of the mean and standard deviation of each channel. GroupNorm: widely spread around (0, 1), nearly dead channels on the left. WS + GN: a narrower cloud. BatchNorm and BCN: close to the cross." tags=["wide"]
+# %% alt="Four scatter plots of the mean and standard deviation of each channel. GroupNorm: widely spread around (0, 1), nearly dead channels on the left. WS + GN: a narrower cloud. BatchNorm and BCN: close to the cross." tags=["wide", "computed"]
 shown = ("gn", "ws-gn", "bn", "bcn")
 found = {name: measure.channel_statistics(nets[name, 2], [held_out]).values() for name in shown}
 figure, axes = plt.subplots(2, 2, figsize=(6.2, 5.2), sharex=True, sharey=True)

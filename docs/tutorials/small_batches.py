@@ -48,7 +48,7 @@ print(f"channel 0 over all images: mean {mean:.2f}, variance {var:.2f}")
 # With 64 images per step the batch mean is close to it. With one image it is the mean of *that image*: subtracting it, BatchNorm takes out the level that
 # told one image from another. The running estimate settles in all three panels, also where it sees one image per step. (It starts at 0, below the panels.)
 
-# %% alt="Three panels of a channel mean over 64 steps. Batch size 64: batch means close to the data set's mean. Batch size 8: slightly scattered. Batch size 1: strongly scattered. In each panel the running estimate rises and settles near the data set's mean." tags=["wide"]
+# %% alt="Three panels of a channel mean over 64 steps. Batch size 64: batch means close to the data set's mean. Batch size 8: slightly scattered. Batch size 1: strongly scattered. In each panel the running estimate rises and settles near the data set's mean." tags=["wide", "computed"]
 figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), sharey=True)
 for axis, batch_size in zip(axes, (64, 8, 1), strict=True):
     estimated = EstimatedBatchNorm(8)
@@ -79,7 +79,7 @@ plt.show()
 # price is paid at the start: both begin at 1, above the panel, and fall, but while the running mean is still on its way from 0, the second counts that
 # distance as variance and comes down later.
 
-# %% alt="Running variance over 400 steps at one image per step. Both fall from far above. The form around the running mean comes down later and then fluctuates around the variance of all images; the form around the image's own mean settles below it." tags=["wide"]
+# %% alt="Running variance over 400 steps at one image per step. Both fall from far above. The form around the running mean comes down later and then fluctuates around the variance of all images; the form around the image's own mean settles below it." tags=["wide", "computed"]
 estimated, own = EstimatedBatchNorm(8), torch.ones(8)
 authors_form, own_form = [], []
 for image in order[:400]:
@@ -111,7 +111,7 @@ for name, form in (("the running mean", authors_form), ("the image's own", own_f
 # normalizes the *group*: it lets that channel sink, and fewer and fewer of its values are above zero. A ReLU behind it passes only those, and when there
 # are none, no gradient comes back through it: that is an elimination singularity. BCN's batch norm lifts the channel first, whatever the shift.
 
-# %% alt="Share of positive values of one channel against its downward shift. Channel norm: falls from about a half to zero. Batch-channel norm: stays at about a half." tags=["wide"]
+# %% alt="Share of positive values of one channel against its downward shift. Channel norm: falls from about a half to zero. Batch-channel norm: stays at about a half." tags=["wide", "computed"]
 shifts = torch.linspace(0, 8, 17)
 channel_norm, batch_channel_norm = (
     ChannelNorm(8, groups=1),
