@@ -9,15 +9,16 @@ it. Such points of the training trajectory, where units are consistently deactiv
 from them by design: it gives *each* channel zero mean and unit variance, so that before its learned scale and shift
 about half of the values are above zero.
 
-The same paper's Batch-Channel Normalization, BCN, applies both in turn: a batch norm, so that no channel is eliminated,
-then a channel norm.
+The same paper's Batch-Channel Normalization, BCN, applies both in turn: a batch norm, so that no channel is eliminated
+([do they die without it?](../tutorials/singularities.md)), then a channel norm.
 
 $$y = \underbrace{\text{ChannelNorm}}_{\text{per image, } \code{groups}{G} \text{ groups}}
 \Big( \underbrace{\text{BatchNorm}}_{\text{per channel}} (\code{x}{x}) \Big)$$
 
 And for **micro-batches**, one or two images per step, where batch statistics are noisy, it replaces them with
 *estimates* that are gathered over many steps. That is the first class below.
-[A tutorial](../tutorials/small_batches.md) watches these statistics at work.
+[One tutorial](../tutorials/small_batches.md) watches these statistics at work, [another](../tutorials/micro_batches.md)
+trains with them, down to one image per step.
 """
 
 import math
@@ -231,7 +232,8 @@ class BatchChannelNorm(nn.Module):
         self.channel_norm = ChannelNorm(channels, groups, eps)
 
     # The order matters: after the batch norm no channel sits far below the others, unless $\beta$ has put it there, so
-    # what the channel norm subtracts eliminates none of them.
+    # what the channel norm subtracts eliminates none of them
+    # ([a channel that is falling behind](../tutorials/small_batches.md#a-channel-that-is-falling-behind)).
     def forward(self, x: Tensor) -> Tensor:
         return self.channel_norm(self.batch_norm(x))
 

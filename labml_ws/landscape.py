@@ -2,7 +2,8 @@ r"""
 # The loss landscape
 
 WS is said to make the loss smoother: smaller Lipschitz constants of the loss and of its gradient. Here are three ways to
-look, each a function of a network and one batch that leaves both as they were.
+look, each a function of a network and one batch that leaves both as they were. [What they found](../tutorials/landscape.md)
+has a page of its own.
 
 | question | measure |
 |---|---|
@@ -33,7 +34,7 @@ class AlongGradient(NamedTuple):
     r"""
     ## Along the gradient
 
-    [Santurkar et al., 2018](https://arxiv.org/abs/1805.11604) step from where the training is, $\theta$, against the
+    [@santurkar2018how] step from where the training is, $\theta$, against the
     gradient, by $\eta \nabla L(\theta)$ for several $\eta$, and look at what they meet:
 
     * `losses`: the loss at each step, shape `[steps]`. Their span is the `loss_range`
@@ -42,7 +43,7 @@ class AlongGradient(NamedTuple):
       $\max_\eta \lVert \nabla L(\theta - \eta \nabla L) - \nabla L(\theta) \rVert / \lVert \eta \nabla L \rVert$
 
     Compare at equal loss as well as after equal time. A network that trains badly has a small gradient, and along it a
-    deceptively smooth path.
+    deceptively smooth path ([the same measures at equal loss](../tutorials/landscape.md)).
     """
 
     losses: Tensor
@@ -122,7 +123,7 @@ def loss_surface(
     ## A surface to look at
 
     The loss on a plane through the weights, spanned by two random directions. Each is **filter-normalized**
-    ([Li et al., 2018](https://arxiv.org/abs/1712.09913)): as long as the weights are, filter by filter. Biases and
+    ([@li2018visualizing]): as long as the weights are, filter by filter. Biases and
     normalizations' parameters stay where they are.
 
     * `radius`: how far to go, in lengths of the filters; `points`: along each side; `seed`: of the directions

@@ -1,14 +1,15 @@
 r"""
 # Measures of a network
 
-The papers say that WS normalizes gradients, and that with BCN no unit is switched off for good. Both can be measured.
+The papers say that WS normalizes gradients, and that with BCN no unit is switched off for good. Both can be measured,
+and were: [gradients](../tutorials/gradients.md), [elimination singularities](../tutorials/singularities.md).
 Each function here takes a network and some images and leaves both as they were; the [experiment](experiment.md) calls
 them while it trains (`--measure`). How smooth the loss is has [a module of its own][labml_ws.landscape].
 
 | claim | measure |
 |---|---|
-| gradients are normalized | [a filter and its gradient][labml_ws.measure.filter_statistics], [what each step of WS takes out][labml_ws.measure.gradient_shares] |
-| no elimination singularities | [how often a channel is active][labml_ws.measure.active_fractions], [how far it is from BatchNorm][labml_ws.measure.channel_statistics] |
+| [gradients are normalized](../tutorials/gradients.md) | [a filter and its gradient][labml_ws.measure.filter_statistics], [what each step of WS takes out][labml_ws.measure.gradient_shares] |
+| [no elimination singularities](../tutorials/singularities.md) | [how often a channel is active][labml_ws.measure.active_fractions], [how far it is from BatchNorm][labml_ws.measure.channel_statistics] |
 """
 
 import copy
@@ -162,7 +163,8 @@ class ChannelStatistics(NamedTuple):
     ## How far is a channel from BatchNorm?
 
     BatchNorm gives every channel mean 0 and standard deviation 1 before its own scale and shift. LayerNorm and GroupNorm
-    promise that for all channels of a group together, so a single one may sit far below zero, and be off. `mean` and
+    promise that for all channels of a group together, so a single one may sit far below zero, and be off
+    ([how often?](../tutorials/singularities.md)). `mean` and
     `std` are those of a channel over a data set, shape `[C]` each; `distance` is the Wasserstein distance between
     normal distributions with these and with BatchNorm's,
 

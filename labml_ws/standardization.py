@@ -14,14 +14,15 @@ nothing.
 **Why should it help?** A function's *Lipschitz constant* is the steepest slope it has anywhere: how far, at most, the
 output moves when the input moves by one. When the *gradient* of the loss has a small one, the direction computed here
 is still nearly right a step further on, and larger steps are safe. The paper argues that WS lowers these constants for
-the loss and for its gradient. WS is made of two steps, and it pays to keep them apart:
+the loss and for its gradient; whether that shows in training is [measured here](../tutorials/landscape.md). WS is made
+of two steps, and it pays to keep them apart:
 
 * *Taking out the mean* is an orthogonal projection, which never makes a vector longer: the gradient that reaches
   $\code{weight}{W}$ is the gradient of the centered weights, minus *its* mean. This half of "smoother" holds for any
-  weights.
+  weights, and can be [checked to the last digit](../tutorials/landscape.md).
 * *Dividing by the standard deviation* takes one more direction out of the gradient, but also multiplies it by
   $1/\sigma$, and filters are small: $\sigma$ is well below one, so the gradient grows. This half is relative to the
-  scale of the weights.
+  scale of the weights. [How much each step takes out](../tutorials/gradients.md) differs from layer to layer.
 """
 
 import math
@@ -76,7 +77,7 @@ def weight_standardization(weight: Tensor, eps: float = 1e-5) -> Tensor:
     var, mean = torch.var_mean(flat, dim=1, correction=0, keepdim=True)  # [O, 1] each
     # **Where does eps sit?** Inside the root, as in the paper's current version; its first version and the authors'
     # README add it to $\sigma$. Inside, a constant filter gives zeros and a finite gradient; outside, the root of its
-    # zero variance sends back `nan`. Nor is eps always negligible: at $I = 4608$ torch's default initialization has
+    # zero variance sends back `nan` (`torch.std` sends back 0 there). Nor is eps always negligible: at $I = 4608$ torch's default initialization has
     # variance $7 \cdot 10^{-5}$, and the root mean square of $\code{w_hat}{\hat W}$ is 0.94 instead of 1.
     #
     # Gradient flows through $\code{mean}{\mu}$ and $\code{var}{\sigma^2}$ as well; [below](#what-flows-back) is what
