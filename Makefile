@@ -35,7 +35,7 @@ INPUTS := mkdocs.yml $(shell find docs labml_ws mkdocstrings_handlers overrides 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-site: build/site.made ## build the annotated site into site/ (open site/index.html, no server needed)
+site: build/site.made ## build the annotated site into site/ (open site/index.html, no server needed; BUILDER=zensical takes another builder)
 	@echo "site/index.html is ready: open it in a browser."
 
 serve: $(INSTALLED) $(MADE) ## serve the site while writing; rebuilds when a page or a module changes

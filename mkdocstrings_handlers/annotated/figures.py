@@ -46,7 +46,9 @@ def inline_svg(svg: str, alt: str, prefix: str) -> str:
             if name == "id" and value not in used:
                 continue
             if name in PLACES:
-                value = DECIMAL.sub(lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), value)
+                value = DECIMAL.sub(
+                    lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), value
+                )
             element.set(
                 name.removeprefix(XLINK),
                 _renamed(_colored(value), ids) if name != "id" else ids[value],
