@@ -168,7 +168,7 @@ plots.curves(above, runs, share)
 plots.curves(
     below, [run for run in runs if run.net != "none"], lambda row: mean(row["distance"])
 )
-above.set(ylabel="nearly dead channels (%)", ylim=(-1, None))
+above.set(ylabel="nearly dead channels (%)", ylim=(-0.95, None))
 below.set(xlabel="training step", ylabel="distance from BatchNorm", ylim=(-0.08, None))
 for axis in (above, below):
     plots.label_ends(axis)
