@@ -57,7 +57,7 @@ def plain_log(axis: "Axis", base: int = 10) -> None:
     """
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-    if axis.axis_name == "x":
+    if axis is axis.axes.xaxis:
         axis.axes.set_xscale("log")
     else:
         axis.axes.set_yscale("log")

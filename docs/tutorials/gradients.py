@@ -201,8 +201,8 @@ plt.show()
 recorded.provenance(methods)
 
 # %% [markdown]
-# At the start the gradient of the first layers is many times shorter than that of the last, unless weights are centered: then all layers learn at about the same rate. After training they are alike
-# with and without WS, and those with it are no shorter. Of the gradients without centering, the mean is still a good part at the end.
+# At the start the gradient of the first layers is many times shorter than that of the last, unless weights are centered: then all layers learn at about the same rate. After training the four are much
+# alike, in length as well. Of the gradients without centering, the mean is still a good part at the end.
 #
 # And does it matter? The two steps are worth very different things.
 
