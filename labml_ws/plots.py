@@ -197,6 +197,6 @@ if __name__ == "__main__":
     # ## See it work
     #
     # Three names that would lie on each other, and one that is far enough away.
-    print(spread([10.0, 12.0, 13.0, 60.0], gap=13.0))
+    print([round(place, 1) for place in spread([10.0, 12.0, 13.0, 60.0], gap=13.0)])
     for net in ("gn", "ws-gn"):
         print(f"{net}: {look(net)['label']}, {look(net)['color']}")
