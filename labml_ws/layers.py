@@ -28,9 +28,9 @@ to gain.
 * *With no normalization behind it.* Each filter of $\code{self.w_hat}{\hat W}$ has length $\sqrt I$ whatever is learned
   ($I$, the fan-in, is its number of weights), so a layer's output is about $\sqrt I$ times its input. Ten such layers of 64
   channels, with ReLU between them, exceed the largest number of fp16: hence the `nan` and the exploding activations
-  that people report.
+  that people report. [Trained like that](../tutorials/recorded_run.md#conventions), a network learned nothing.
 * *In the final classifier.* It must be able to scale its logits (what goes into the softmax), and nothing normalizes
-  them: keep `nn.Linear`.
+  them: keep `nn.Linear`. [With `Linear` from here](../tutorials/recorded_run.md#conventions), training got stuck.
 * *At fan-in 1*, depthwise $1 \times 1$: refused with an error, as
   [the function explains][labml_ws.standardization.check_weight].
 * *On weights pretrained without WS, unless you train again.* They load, but they were trained to be used as they are.

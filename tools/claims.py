@@ -2,7 +2,7 @@
 
 A claim is a sentence that says what a method *does* to training: smoother, faster, more accurate, dead units, small
 batches. It is found by its words, which finds definitions as well: those are listed in the test. Its measurement is a
-link to a tutorial in the same paragraph, or what the code beside it prints.
+link to a tutorial in the same paragraph, or what the code beside it prints. (A tutorial measures what it claims.)
 """
 
 import re
@@ -70,7 +70,8 @@ def measures(page: Page, target: str) -> bool:
 
 def claims_of(page: Page, markdown: str) -> Iterator[Claim]:
     for section in sections(markdown):
-        printed = page.path if PRINTED.search(section) else None
+        tutorial = page.path.startswith("tutorials/")
+        printed = page.path if tutorial or PRINTED.search(section) else None
         for block in blocks(section):
             links = [target for target in LINK.findall(block) if measures(page, target)]
             for sentence in re.split(r"(?<=[.!?])\)?\s+(?=[\"“*A-Z(`$\[])", block):

@@ -388,7 +388,8 @@ print(f"wrong: {wrong.float().mean():.0%} of the outputs, {inside:.0%} inside th
 # of the rest about half is left. BatchNorm in training, channel by channel, takes out both. In *evaluation* it uses stored statistics and passes on all of the first column: this is
 # where weights trained under one convention and loaded under another give other outputs.
 #
-# Does a training run care? The recorded runs of [conventions](recorded_run.md#conventions) train with $I - 1$ and with $\epsilon$ outside, three seeds each, to find out.
+# Does a training run care? Not in the recorded runs of [conventions](recorded_run.md#conventions), which train WS + GN with $I - 1$ and with $\epsilon$ outside, three seeds each: they come out within a point of
+# the paper's formula.
 
 # %%
 spread = torch.logspace(-2, -1.4, 64)[torch.randperm(64)].view(-1, 1, 1, 1)

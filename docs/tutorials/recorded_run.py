@@ -175,7 +175,8 @@ table(recorded["methods"])
 # %% [markdown]
 # ## Driven
 #
-# BatchNorm with each channel [moved away from mean 0](../annotated/ablations.md), by random constants of a standard deviation of 1, 2 or 4.
+# BatchNorm with each channel [moved away from mean 0](../annotated/ablations.md), by random constants of a standard deviation of 1, 2 or 4. The further, the worse it trains
+# ([what dies on the way](singularities.md#driven-there-on-purpose)).
 
 # %% tags=["hide-code"]
 table(recorded["driven"])
@@ -184,7 +185,7 @@ table(recorded["driven"])
 # ## Conventions
 #
 # Does it matter whether the variance is divided by $I$ or by $I - 1$, and whether $\epsilon$ is inside or outside the root? What if nothing normalizes after a standardized convolution, or
-# the classifier is standardized, too? The first row to compare with is `ws-gn`, the second `gn`, both from [methods](#methods).
+# the classifier is standardized, too? The rows to compare with are `ws-gn`, `gn` and `none`, from [methods](#methods).
 
 # %% tags=["hide-code"]
 table(
@@ -195,9 +196,13 @@ table(
 )
 
 # %% [markdown]
+# Which variance, and where $\epsilon$ sits, is of no consequence here: both rows are within a point of `ws-gn`, less than what seeds differ by. The other two warnings are to be taken
+# [seriously](../annotated/layers.md). With nothing to normalize behind it, WS learned nothing at all, where the plain network without normalization did. With its classifier standardized, too, the network got stuck far
+# below where it would have been.
+#
 # ## Batches
 #
-# Batch sizes from 1 to 64 (those of 64 are in [methods](#methods)). The picture is in [Micro-batches](micro_batches.md).
+# Batch sizes below 64 (those of 64 are in [methods](#methods)), one seed of each so far, and not yet every method at every size. The picture is in [Micro-batches](micro_batches.md).
 
 # %% tags=["hide-code"]
 table(recorded["batches"])

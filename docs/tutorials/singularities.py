@@ -138,7 +138,7 @@ figure, axes = plt.subplots(2, 2, figsize=(6.2, 5.2), sharex=True, sharey=True)
 for axis, name in zip(axes.flat, shown, strict=True):
     means, stds = (torch.cat(parts) for parts in zip(*found[name], strict=True))
     off = active[name, 2] < 0.01
-    axis.plot(means, stds, ".", color=plots.look(name)["color"], markersize=4)
+    axis.plot(means, stds, ".", color=plots.look(name)["color"], markersize=4, rasterized=True)
     axis.plot(means[off], stds[off], "o", color="black", markerfacecolor="none")
     axis.plot(0, 1, "+", color="black", markersize=12)
     axis.text(0.03, 0.93, LABELS[name], transform=axis.transAxes)
