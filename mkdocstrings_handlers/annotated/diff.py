@@ -66,7 +66,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Row:
-    """What stands side by side. `same` is true of a line that both have; a line that only one has, has nothing beside it."""
+    """What stands side by side. `same` is true of a line that both have; beside a line that only one has there is nothing."""
 
     old: Line | None
     new: Line | None

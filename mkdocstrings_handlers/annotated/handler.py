@@ -5,7 +5,7 @@ mkdocstrings asks a handler for two things: *collect* what an identifier names, 
 headings in the table of contents, cross-references, an inventory for other sites) it already has, for MkDocs and for Zensical alike. That's why this is a
 handler and not a program of its own.
 
-In a page, one line is enough:
+In a page, two lines are enough:
 
 ```markdown
 ::: labml_ws.layers
@@ -152,7 +152,7 @@ class AnnotatedHandler(BaseHandler):
             )
             raise CollectionError(f"{place}:{error.lineno}: {error.msg}.{hint}") from error
 
-    # What the demos print and bind is recorded beforehand, in the folder that the configuration names as `demos`.
+    # What the demos print and bind is recorded beforehand, in the folder that the configuration names.
     def _record(self, source: str, identifier: str) -> dict[str, Any]:
         if not self.recorded or not demos.demo(source):
             return {"printed": [], "bound": []}

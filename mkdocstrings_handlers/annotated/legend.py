@@ -122,7 +122,7 @@ def items(prose: str) -> Iterator[tuple[str, str]]:
 
 
 def first_clause(text: str) -> str:
-    """Up to the first comma, semicolon, bracket or full stop outside of formulas and code."""
+    """Up to the first comma, semicolon, colon, bracket or full stop outside of formulas and code."""
     parts = re.split(r"(`[^`]*`|\$[^$]*\$)", text)
     clause = ""
     for n, part in enumerate(parts):

@@ -1,7 +1,7 @@
 r"""
 # Names that formulas may use
 
-`\code{mean}{\mu}` promises that there is something called `mean` nearby. Here is what counts as nearby; a promise that the code doesn't keep, fails the build.
+`\code{mean}{\mu}` promises that there is something called `mean` nearby. Here is what counts as nearby; a promise that the code doesn't keep fails the build.
 """
 
 from __future__ import annotations

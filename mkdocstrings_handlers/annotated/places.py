@@ -1,7 +1,7 @@
 """
 # Where a name is shown
 
-A name of ours leads to the section that defines it. The pages say themselves which modules they show (`::: labml_ws.layers`, with this handler), and
+A name of ours leads to the section that defines it. The pages say themselves which modules they show (in the directive for `labml_ws.layers`, with this handler), and
 a module's file says which sections it has, so an address is known before any page is built, and a module that no page shows gets no link.
 """
 

@@ -1,7 +1,7 @@
 """
 # What each line produced
 
-A comment can say that `mean` has one value per filter, and be wrong. So a module's demo is run once more under a tracer, which notes for each line of the module what
+A comment can say that `mean` has one value per filter, and be wrong. So a module's demo is run under a tracer, which notes for each line of the module what
 it bound: the shape, the mean and spread, or the value. That stands at the end of the line on the page, and it cannot go stale.
 
 Only the module's own file is traced, and nothing is kept but the text. The output that the page shows comes from a run without the tracer, so a
