@@ -7,7 +7,7 @@ to reproduce them:
 | file | what |
 |---|---|
 | `config.json` | settings and command, when it started, source and fingerprint of the data, versions, hardware |
-| `metrics.jsonl` | a line per 50 steps (`step`) and per epoch (`epoch`), each with the seconds since the start |
+| `metrics.jsonl` | a line per 50 steps (`step`) and per epoch (`epoch`), each with the seconds since the start; with `--measure` also what was [measured](snapshot.md) (`measure`); a last one if the loss stopped being finite (`diverged`) |
 | `model.safetensors` | the weights after the last complete epoch |
 
 All three are written as the run goes, so an interrupted run leaves what it had.

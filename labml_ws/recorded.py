@@ -78,7 +78,7 @@ class Run:
 
     def kind(self, kind: str) -> list[dict[str, Any]]:
         """
-        * `kind`: `step`, `epoch` or `measure`
+        * `kind`: `step`, `epoch`, `measure` or `diverged`
         * returns the rows of that kind, in the order of the training
         """
         return [row for row in self.rows if row["kind"] == kind]

@@ -212,7 +212,7 @@ for place, (net, look) in enumerate(nets.items()):
     accuracies = [100 * run.accuracy for run in runs[net]]
     axis.plot(accuracies, [place] * len(accuracies), "o", color=look["color"])
     mean, spread = recorded.mean_spread(accuracies)
-    print(f"{look['label']:14} {mean:.1f} +- {spread:.1f} %")
+    print(f"{look['label']:14} {mean:.1f} ± {spread:.1f} %")
 axis.set(xlabel="test accuracy, %", ylim=(-0.5, 3.5))
 axis.set_yticks(range(4), [look["label"] for look in nets.values()])
 axis.invert_yaxis()
@@ -223,6 +223,6 @@ recorded.provenance(methods)
 # ## What it shows, and what it doesn't
 #
 # * **Confirmed:** with WS the gradient of a filter has mean zero and is at right angles to the filter, to within rounding and $\epsilon$. Centering takes out far more than chance would, in every layer and throughout training.
-# * **Not confirmed as stated:** that both steps matter. What scaling takes out is about what chance would, and what it puts back, $1/\sigma$, is more. Nor are gradients shorter with WS.
+# * **Not confirmed as stated:** that both steps matter. What scaling takes out is a few percent at most, and what it puts back, $1/\sigma$, is more. Nor are gradients shorter with WS once the networks are trained.
 # * With GroupNorm behind it, **centering alone gives nearly all of the gain in accuracy** and scaling alone none. GroupNorm takes out the scale of a group of filters anyway; nothing else takes out the mean.
 # * It does not show that centering would be enough without a normalization, or with another one: these runs are a small VGG with GroupNorm, trained for four epochs at one learning rate.

@@ -191,7 +191,7 @@ for measure in found[0]["gn"]:
     print(f"{measure:24}" + " ".join(f"{ratio:10.2f}" for ratio in ratios))
 
 # %% [markdown]
-# The plane agrees with the claim. The numbers depend on the learning rate: at the lower one the network with WS is the smoother by nearly all of them, at the higher one there is little between the two. A landscape
+# The plane agrees with the claim. The numbers depend on the learning rate: at the lower one the network with WS is the smoother, at the higher one some say so and some the opposite. A landscape
 # belongs to a way of training as much as to an architecture.
 #
 # ## Through training, on CIFAR-10

@@ -76,7 +76,9 @@ def read_works(path: Path, changed: int = 0) -> dict[str, Work]:
         works[key] = Work(
             key,
             label + suffix,
-            fields["title"],
+            fields["title"]
+            .replace("{", "")
+            .replace("}", ""),  # BibTeX keeps capitals with them
             _reference(fields, suffix),
             fields["raw"],
         )
