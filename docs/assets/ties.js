@@ -75,7 +75,8 @@
     const formula = symbol.closest(".math");
     const shown = [...formula.querySelectorAll(".katex-html [data-code]")].filter((one) => one.dataset.tie === button.dataset.tie);
     const mark = (on) => shown.forEach((one) => one.classList.toggle("stop", on));
-    button.addEventListener("focus", () => (light(button.dataset.tie), mark(true)));
+    // A browser brings the button into view, which in a formula over two lines is not where the symbol is.
+    button.addEventListener("focus", () => (light(button.dataset.tie), mark(true), shown[0]?.scrollIntoView({ block: "nearest" })));
     button.addEventListener("blur", () => mark(false));
     button.addEventListener("click", () => {
       [stop, visited] = [button, -1];

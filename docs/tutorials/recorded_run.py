@@ -169,7 +169,7 @@ label_ends(axis)
 plt.show()
 provenance(recorded["methods"])
 
-# %% tags=["hide-code"]
+# %% tags=["hide-code", "wide"]
 table(recorded["methods"])
 
 # %% [markdown]
@@ -178,7 +178,7 @@ table(recorded["methods"])
 # BatchNorm with each channel [moved away from mean 0](../annotated/ablations.md), by random constants of a standard deviation of 1, 2 or 4. The further, the worse it trains
 # ([what dies on the way](singularities.md#driven-there-on-purpose)).
 
-# %% tags=["hide-code"]
+# %% tags=["hide-code", "wide"]
 table(recorded["driven"])
 
 # %% [markdown]
@@ -187,7 +187,7 @@ table(recorded["driven"])
 # Does it matter whether the variance is divided by $I$ or by $I - 1$, and whether $\epsilon$ is inside or outside the root? What if nothing normalizes after a standardized convolution, or
 # the classifier is standardized, too? The rows to compare with are `ws-gn`, `gn` and `none`, from [methods](#methods).
 
-# %% tags=["hide-code"]
+# %% tags=["hide-code", "wide"]
 table(
     [
         *recorded["conventions"],
@@ -204,7 +204,7 @@ table(
 #
 # Batch sizes below 64 (those of 64 are in [methods](#methods)), one seed of each so far, and not yet every method at every size. The picture is in [Micro-batches](micro_batches.md).
 
-# %% tags=["hide-code"]
+# %% tags=["hide-code", "wide"]
 table(recorded["batches"])
 
 # %% [markdown]
@@ -262,7 +262,7 @@ print(f"ResNet-50, one run: {seconds / 86400:,.0f} days")
 #
 # The smallest run: a few seconds on scikit-learn's digits. It says nothing about WS. The tests of this site run its command again and compare every row.
 
-# %% tags=["hide-code"]
+# %% tags=["hide-code", "wide"]
 table(recorded["digits"])
 
 # %% [markdown]
