@@ -82,9 +82,10 @@ $(VENV)/made:
 		echo "'$(PYTHON)' cannot make a virtual environment: on Debian, 'apt-get install python3-venv' mends it." >&2; exit 1; }
 	@touch $@
 
-# hatchling comes first so that the package itself is installed without an isolated (and unpinned) build environment.
+# hatchling comes first so that the package itself is installed without an isolated (and unpinned) build environment;
+# setuptools, since pylatexenc comes as sources only and a new environment has no setuptools, or one that makes no wheel.
 $(INSTALLED): pyproject.toml constraints.txt $(VENV)/made
-	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt hatchling editables
+	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt hatchling editables setuptools
 	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[site,train,test]'
 	@touch $@
 
