@@ -48,6 +48,14 @@ PIXELS = re.compile(
 CHARSET = '<meta charset="utf-8">'
 HEADING = re.compile(r"<h([1-6])\b(.*?)</h\1>", re.DOTALL)
 FORMULA = 'class="katex'
+# What the theme's script does and this site would rather not (tests/site/test_late.py says if one no longer fits).
+THEIRS = {
+    # It puts each copy button into a landmark, and none of them has a name.
+    '("nav",{class:"md-code__nav"})': '("div",{class:"md-code__nav"})',
+    # It says the color scheme in a new `meta`, again at each change, and each time every element is styled anew, longer than all else that scripts do
+    # on a large page. The first one counts, which `finish` writes; under another name the theme's says nothing.
+    '("meta",{name:"color-scheme"})': '("meta",{name:"theme-scheme"})',
+}
 # What must be so before the first paint, else something moves or flashes: the fonts (they travel in the sheet, but are unpacked only when they are
 # asked for), the class that says that scripts run, whether shapes are shown, the scheme of a first visit (the theme's own script comes late and would repaint it all).
 FIRST = 'document.documentElement.classList.replace("no-js","js");document.documentElement.classList.add("js-focus-visible");document.fonts.forEach(font=>font.load());try{localStorage.getItem("shapes")=="off"&&document.documentElement.classList.add("no-shapes")}catch{}'
@@ -168,12 +176,10 @@ def finish(site: Path, site_url: str = "", cache: Path = CACHE) -> None:
         (site / sheet).write_text(HAS.sub(r"body.has-\1", css), encoding="utf-8")
 
     for script in scripts:
-        # The theme puts each copy button into a landmark, and none of them has a name.
         code = (site / script).read_text(encoding="utf-8")
-        (site / script).write_text(
-            code.replace('("nav",{class:"md-code__nav"})', '("div",{class:"md-code__nav"})'),
-            encoding="utf-8",
-        )
+        for theirs, ours in THEIRS.items():
+            code = code.replace(theirs, ours)
+        (site / script).write_text(code, encoding="utf-8")
 
     built = _bundle(site, {"site": own, "katex": katex}, {"site": scripts}, list(pages))
     policy = POLICY.copy()
@@ -196,7 +202,6 @@ def finish(site: Path, site_url: str = "", cache: Path = CACHE) -> None:
         ["'self'", *sorted({one for text in pages.values() for one in hashes(text)})]
     )
     said = "; ".join(f"{name} {value}" for name, value in policy.items())
-    # The theme's script sets the color scheme in a new element, twice, and each time everything is styled anew. Here is one that says enough.
     meta = '<meta name="color-scheme" content="light dark">'
     if site_url:
         meta = f'<meta http-equiv="Content-Security-Policy" content="{said}">{meta}'

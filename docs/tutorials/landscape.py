@@ -233,7 +233,7 @@ plt.show()
 recorded.provenance([run for pair in pairs for net in pair for run in runs[net].values()])
 
 # %% [markdown]
-# The surfaces around the four final networks of seed 0 with GroupNorm and BatchNorm, over 500 of their training images. A thin line every 0.1, a thick one every 0.5.
+# The surfaces around the four final networks of seed 0 with GroupNorm and BatchNorm, over 500 of their training images. A thin line every quarter of a nat, a thick one every half.
 
 # %% alt="Four contour maps of the loss on CIFAR-10, around the final weights. With GroupNorm the valley is wider and deeper with WS than without. With BatchNorm the two look alike." tags=["wide"]
 figure, axes = plt.subplots(2, 2, figsize=(5.4, 5.8), sharex=True, sharey=True)
@@ -241,7 +241,7 @@ for axis, net in zip(axes.flat, ("gn", "ws-gn", "bn", "ws-bn"), strict=True):
     found = json.loads((runs[net][0].folder / "surface.json").read_text())
     at = np.linspace(-found["radius"], found["radius"], len(found["losses"]))
     color = plots.look(net)["color"]
-    axis.contour(at, at, found["losses"], np.arange(1, 4, 0.1), colors=color, linewidths=0.4)
+    axis.contour(at, at, found["losses"], np.arange(1, 4, 0.25), colors=color, linewidths=0.5)
     bold = axis.contour(at, at, found["losses"], np.arange(1, 4, 0.5), colors=color)
     axis.clabel(bold, fontsize=9)
     lowest, edge = np.min(found["losses"]), np.mean(np.array(found["losses"])[4:-4:8, 4:-4:8])

@@ -16,6 +16,7 @@ XLINK = "{http://www.w3.org/1999/xlink}"
 BLACK = re.compile(r"(?<![\w#-])(#000000|#000|black)(?![\w-])", re.IGNORECASE)
 # Places are kept to a hundredth of a point, which nobody sees; Matplotlib writes six digits, most of a figure's weight.
 PLACES = {"d", "x", "y", "points"}
+STROKES = "*{stroke-linejoin: round; stroke-linecap: butt}"
 DECIMAL = re.compile(r"-?\d+\.\d+")
 WHITE = re.compile(r"fill:\s*(#ffffff|#fff|white)(?![\w-])", re.IGNORECASE)
 
@@ -55,6 +56,12 @@ def inline_svg(svg: str, alt: str, prefix: str) -> str:
             )
     for metadata in root.findall("metadata"):
         root.remove(metadata)
+    # A sheet in a drawing that is part of a page is a sheet of the page: Matplotlib's one rule, on `*`, would make a browser style everything once more
+    # with every figure that it comes to. What the rule says is inherited, so the root can say it.
+    for defs in root.findall("defs"):
+        if [style.text for style in defs] == [STROKES]:
+            root.remove(defs)
+            root.attrib |= {"stroke-linejoin": "round", "stroke-linecap": "butt"}
 
     # The view box keeps the proportions; the width is the column's, up to the size it was drawn for.
     width = root.get("width", "")
