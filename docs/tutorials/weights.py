@@ -158,7 +158,8 @@ recorded.provenance([run])
 figure, axes = plt.subplots(3, 16, figsize=(7.2, 1.6))
 for row, weight in zip(axes, (before[0], after[0], standardized[0]), strict=True):
     for axis, patch in zip(row, weight, strict=True):
-        axis.imshow(patch.permute(1, 2, 0) / patch.abs().max() / 2 + 0.5)
+        image = patch.permute(1, 2, 0) / patch.abs().max() / 2 + 0.5
+        axis.imshow(image, interpolation="none")  # nine pixels; a browser enlarges them
         axis.axis("off")
 plt.show()
 recorded.provenance([run])
@@ -176,7 +177,7 @@ for column, a, b in zip(axes.T, before, after, strict=True):
     most = (b - a).square().sum(dim=(1, 2)).argmax()
     limit = max(a[most].abs().max(), b[most].abs().max()).item()
     for axis, kernel in zip(column, (a[most], b[most]), strict=True):
-        axis.imshow(kernel, vmin=-limit, vmax=limit)
+        axis.imshow(kernel, vmin=-limit, vmax=limit, interpolation="none")
         axis.axis("off")
 plt.show()
 recorded.provenance([run])
