@@ -9,7 +9,7 @@ The convolution and the normalization are arguments, so that one network serves 
 
 | network | `conv` | `norm` |
 |---|---|---|
-| no normalization | `nn.Conv2d` | `None` |
+| none | `nn.Conv2d` | `None` |
 | BN | `nn.Conv2d` | `nn.BatchNorm2d` |
 | GN | `nn.Conv2d` | `lambda c: nn.GroupNorm(32, c)` |
 | WS + GN | `Conv2d` | `lambda c: nn.GroupNorm(32, c)` |

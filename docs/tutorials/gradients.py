@@ -141,9 +141,12 @@ plt.show()
 # The same shares in the recorded runs of a quarter-width VGG with WS and GroupNorm, in the gradient of 128 training images. Lines are means over the seeds, dots the seeds themselves.
 
 # %% alt="Shares of the squared gradient by layer, logarithmic, at the start, at step 200 and at the end. Centering takes from a tenth to nine tenths, most at step 200, least in the last layers. Scaling takes between 0.1 and 3 percent, close to what chance would give." tags=["wide"]
+not_centered = {"color": "C4"}
 nets = {
-    "gn": plots.look("gn"),
-    "scale-gn": plots.look("gn") | {"linestyle": (0, (5, 1, 1, 1)), "label": "scaling only"},
+    "gn": plots.look("gn") | not_centered,
+    "scale-gn": plots.look("gn")
+    | not_centered
+    | {"linestyle": (0, (5, 1, 1, 1)), "label": "scaling only"},
     "center-gn": plots.look("gn") | {"linestyle": (0, (1, 1)), "label": "centering only"},
     "ws-gn": plots.look("ws-gn"),
 }
@@ -180,7 +183,7 @@ recorded.provenance(runs["ws-gn"])
 # %% [markdown]
 # ## One step alone
 #
-# Four networks, all with GroupNorm: with neither step, with one of them, with both. How long is the gradient in each layer, how uneven are the layers, and how much of it is mean? (Means over the seeds.)
+# Four networks, all with GroupNorm: with neither step, with one of them, with both. How long is the gradient in each layer, how uneven are the layers, and how much of it is mean? (Means over the seeds; in orange, the two that center.)
 
 # %% alt="Length of the gradient by layer, logarithmic, of four networks. At the start it grows twenty-fold from the first layer to the last without centering, and about three-fold with it. At the end of training the four are alike." tags=["wide"]
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.6), sharey=True)

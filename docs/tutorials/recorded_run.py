@@ -103,10 +103,9 @@ for run in large:
     right.annotate(
         run.name,
         (len(accuracy), accuracy[-1]),
-        xytext=(0, -14),
+        xytext=(0, -14 if len(accuracy) > 9 else 10),
         textcoords="offset points",
         ha="right" if len(accuracy) > 9 else "left",
-        va="top",
         color=right.get_lines()[-1].get_color(),
     )
 left.set(xlabel="epoch", ylabel="training loss (nats)", ylim=(0, None))
