@@ -28,6 +28,8 @@ REFERENCE = r"\[(`?)([^\[\]`\n]+)\1\]\[(torch(?:\.\w+)+)?\]"
 NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?:\(\))?")
 LINE = re.compile(r"#L\d+")
 LONGEST = 32  # characters that have room in a line on a phone
+PERCENT = re.compile(r"(?<=\d) (?=%)")
+CODE = {"code", "pre", "var"}
 ALONE = {"a", "autoref", "h1", "h2", "h3", "h4", "h5", "h6", "pre"}
 
 
@@ -107,13 +109,21 @@ class Spoken(Treeprocessor):
 
 
 class Whole(Treeprocessor):
-    """A shape like `[B, C_in, H, W]` is read at one glance, so it isn't broken at its blanks, nor a name at its hyphen. What has no room in a line has to be."""
+    """
+    A shape like `[B, C_in, H, W]` is read at one glance, so it isn't broken at its blanks, nor a name at its hyphen, nor 5 % before its sign. What has no room in
+    a line has to be.
+    """
 
     def run(self, root: Element) -> None:
         for code in root.iter("code"):
             text = _text(self.md, code)
             if len(text) <= LONGEST and re.search(r"[ -]", text) and "\n" not in text:
                 code.set("class", f"{code.get('class', '')} nobr".strip())
+        for element in root.iter():
+            if element.text and element.tag not in CODE:
+                element.text = PERCENT.sub("\N{NO-BREAK SPACE}", element.text)
+            if element.tail:
+                element.tail = PERCENT.sub("\N{NO-BREAK SPACE}", element.tail)
 
 
 # Highlighting may have put the text away, to come back when the page is written.

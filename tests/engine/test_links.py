@@ -241,6 +241,15 @@ def test_short_code_is_never_broken_and_long_code_may_be(
     assert whole == ["[B, C_in, H, W]", "ws-gn"]
 
 
+def test_a_number_keeps_its_percent_sign_and_code_stays_as_it_is(
+    project: Path, handler: AnnotatedHandler
+) -> None:
+    html = page(project, handler, '"""\n# M\n\nBy 1.9 %, `7 % 4`, *and 5 %*; 12 of it.\n"""\n')
+    assert "By 1.9\N{NO-BREAK SPACE}%, " in html
+    assert "and 5\N{NO-BREAK SPACE}%" in html
+    assert ">7 % 4</code>" in html
+
+
 def test_a_module_that_no_page_shows_is_no_link(
     project: Path, handler: AnnotatedHandler
 ) -> None:
