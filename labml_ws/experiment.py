@@ -60,6 +60,8 @@ class Config:
     norm: Literal["bcn", "bn", "gn", "ln", "none"] = "bcn"
     # In bcn, use running estimates of the batch statistics (for micro-batches) rather than the batch's own.
     estimate: bool = True
+    # In bcn, the share of each new batch in the running estimates. At batches of one, 0.1 remembers about ten images.
+    momentum: float = 0.1
     # Groups at full width, for bcn and gn. A narrower network has proportionally fewer, so the number of channels in a
     # group stays the same.
     groups: int = 32
@@ -135,6 +137,8 @@ class Config:
                 )
         if self.drive and self.norm not in ("bn", "gn", "ln"):
             raise ValueError(f"expected --norm bn, gn or ln with --drive, got {self.norm}")
+        if not 0 <= self.momentum <= 1:
+            raise ValueError(f"expected --momentum from 0 to 1, got {self.momentum}")
         if not self.learning_rate > 0:
             raise ValueError(f"expected --learning-rate above 0, got {self.learning_rate}")
 
@@ -148,7 +152,9 @@ def build(config: Config) -> VGG:
     """
     groups = max(1, round(config.groups * config.width))
     norms: dict[str, Callable[[int], nn.Module] | None] = {
-        "bcn": lambda channels: BatchChannelNorm(channels, groups, estimate=config.estimate),
+        "bcn": lambda channels: BatchChannelNorm(
+            channels, groups, momentum=config.momentum, estimate=config.estimate
+        ),
         "bn": BatchNorm,
         "gn": partial(nn.GroupNorm, groups),
         "ln": partial(nn.GroupNorm, 1),

@@ -57,8 +57,8 @@ class Run:
 
     @property
     def net(self) -> str:
-        """What was trained, without seed, batch size, rate or drive: `ws-gn` of `batches/ws-gn-batch4-seed0`."""
-        return re.sub(r"-(seed|batch|rate|drive)[\d.]+", "", self.folder.name)
+        """What was trained, without seed, batch size, rate, drive or momentum: `ws-gn` of `batches/ws-gn-batch4-seed0`."""
+        return re.sub(r"-(seed|batch|rate|drive|momentum)[\d.]+", "", self.folder.name)
 
     @cached_property
     def about(self) -> dict[str, Any]:

@@ -334,6 +334,15 @@ def test_without_estimates_bcn_takes_the_statistics_of_the_batch() -> None:
     assert all(issubclass(kind, nn.BatchNorm2d) for kind in kinds)
 
 
+def test_the_momentum_of_the_estimates_reaches_every_layer() -> None:
+    norms = [
+        m for m in build(tiny("run", momentum=0.03)).features if isinstance(m, BatchChannelNorm)
+    ]
+    assert [norm.batch_norm.momentum for norm in norms] == [0.03] * 13
+    with pytest.raises(ValueError, match="expected --momentum from 0 to 1, got 1.5"):
+        Config(momentum=1.5)
+
+
 def test_the_defaults_are_those_of_the_original_experiment() -> None:
     config = Config()
     assert (config.ws, config.norm, config.groups, config.width) == (True, "bcn", 32, 1.0)

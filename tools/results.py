@@ -56,6 +56,10 @@ SMALL = "--width 0.25 --train-images 8000 --epochs 4 --optimizer sgd --schedule 
 RATE = 0.025
 
 
+# The share of a single image in WS + BCN's running estimates; 0.1 is in batches.
+MOMENTA = (0.001, 0.01, 0.03, 0.3)
+
+
 def small(net: str, seed: int, batch: int = 64, rate: float = RATE, more: str = "") -> str:
     settings = f"{NETS[net]} {SMALL} --batch-size {batch} --learning-rate {rate * batch / 64:g}"
     return f"{settings} --seed {seed} {more}".strip()
@@ -86,6 +90,9 @@ def runs() -> Iterator[tuple[str, str]]:
         for batch in (16, 4, 1, 8, 2):  # 64 is in methods
             for net in SWEPT:
                 yield f"batches/{net}-batch{batch}-seed{seed}", small(net, seed, batch)
+    for momentum in MOMENTA:
+        more = f"--momentum {momentum:g}"
+        yield f"estimates/ws-bcn-momentum{momentum:g}-seed0", small("ws-bcn", 0, 1, more=more)
 
 
 # Runs whose end is looked at once more, in two directions: with and without WS.
