@@ -28,15 +28,15 @@ from collections import defaultdict
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import quote
 
 from tools import fonts
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / "build" / "fonts"
 
-# (The sheet for paper stays by itself: nobody waits for it.)
 SHEET = re.compile(
-    r'[ \t]*<link\b(?![^>]*media="print")[^>]*\brel="stylesheet"[^>]*\bhref="([^"]*?)(assets/[^"]+)"[^>]*>\n?'
+    r'[ \t]*<link\b[^>]*\brel="stylesheet"[^>]*\bhref="([^"]*?)(assets/[^"]+)"[^>]*>\n?'
 )
 SCRIPT = re.compile(r'[ \t]*<script src="([^"]*?)(assets/[^"]+)"(?: defer)?></script>\n?')
 INLINE = re.compile(r"<script(?P<attributes>[^>]*)>(?P<code>.*?)</script>", re.DOTALL)
@@ -45,6 +45,8 @@ HAS = re.compile(r"\bbody:has\(\.([\w-]+)\)")
 PIXELS = re.compile(
     r'<image href="data:image/png;base64,((?:[A-Za-z0-9+/=\s]|&#10;){4000,})"([^>]*?) ?/>'
 )
+ICON = re.compile(r'(<link rel="icon" href=")[^":]*?(assets/[^"]+\.svg)(?=")')
+ICON_SAFE = " !$'()*+,-./:;=?@[]_{}~"
 CHARSET = '<meta charset="utf-8">'
 HEADING = re.compile(r"<h([1-6])\b(.*?)</h\1>", re.DOTALL)
 FORMULA = 'class="katex'
@@ -71,7 +73,8 @@ LATE = (
     'all.forEach((src,i)=>{const script=document.createElement("script");script.async=false;script.src=src;'
     "if(i==all.length-1)script.onload=()=>late.remove();document.head.append(script)})};"
     'for(const name of["pointerdown","pointermove","keydown"])addEventListener(name,()=>start(),{once:true,capture:true});'
-    'addEventListener("load",()=>{requestAnimationFrame(()=>requestAnimationFrame(()=>setTimeout(()=>start())));setTimeout(()=>start(),1000)})'
+    'try{new PerformanceObserver(()=>setTimeout(()=>start())).observe({type:"paint",buffered:true})}catch{}'
+    'addEventListener("load",()=>setTimeout(()=>start(),1000))'
 )
 POLICY = {
     "default-src": "'none'",
@@ -190,6 +193,7 @@ def finish(site: Path, site_url: str = "", cache: Path = CACHE) -> None:
         text = text.replace(' data-md-component="source"', "")
         text = _levels(_kinds(text, kinds))
         text = PIXELS.sub(_outside(site, path), text)
+        text = ICON.sub(_inside(site), text)
         text = IMAGE.sub(_sized(path.parent), text)
         text = re.sub(
             r"(<script>var palette=.*?</script>)",
@@ -306,6 +310,16 @@ def _outside(site: Path, page: Path) -> Callable[[re.Match[str]], str]:
         return f'<foreignObject{data[2]}><noscript><img src="{address}" loading="lazy" alt=""></noscript></foreignObject>'
 
     return moved
+
+
+def _inside(site: Path) -> Callable[[re.Match[str]], str]:
+    """The icon travels in the page: it is smaller than the question for it."""
+
+    def inside(link: re.Match[str]) -> str:
+        drawing = (site / link[2]).read_text(encoding="utf-8").strip()
+        return f"{link[1]}data:image/svg+xml,{quote(drawing, safe=ICON_SAFE)}"
+
+    return inside
 
 
 def _sized(folder: Path) -> Callable[[re.Match[str]], str]:

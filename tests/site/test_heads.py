@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import unquote, urljoin
 
 import pytest
 
@@ -66,11 +66,13 @@ def test_every_page_is_at_hand_as_markdown(heads: dict[str, Head], site: Path) -
 
 
 def test_the_icon_is_ours_and_has_a_bitmap_for_those_who_draw_no_svg(heads: dict[str, Head], site: Path) -> None:
+    drawing = (site / "assets" / "pictures" / "icon.svg").read_text().strip()
     for page, head in heads.items():
-        for rel in ("icon", "alternate icon", "apple-touch-icon"):
+        assert [unquote(address) for address in head.linked("icon")] == [f"data:image/svg+xml,{drawing}"]
+        for rel in ("alternate icon", "apple-touch-icon"):
             (address,) = head.linked(rel)
             assert (site / urljoin(f"/{page}", address).lstrip("/")).is_file(), page
-    assert pictures.sign() in (site / "assets" / "pictures" / "icon.svg").read_text()
+    assert pictures.sign() in drawing
     assert pictures.sign() in (site / "index.html").read_text()  # in the header
 
 
