@@ -154,13 +154,20 @@ recorded.provenance([run])
 # pattern stays, tint included, as it is a difference between colors. What goes is the overall brightness: a filter lighter or darker than gray as a whole has a
 # mean away from zero.
 
+
 # %% alt="Three rows of sixteen small color patches: the first layer's filters at random, trained, and standardized. Training changes the patterns; standardizing keeps them and their tints, and removes the overall brightness." tags=["wide"]
-figure, axes = plt.subplots(3, 16, figsize=(7.2, 1.6))
-for row, weight in zip(axes, (before[0], after[0], standardized[0]), strict=True):
-    for axis, patch in zip(row, weight, strict=True):
-        image = patch.permute(1, 2, 0) / patch.abs().max() / 2 + 0.5
-        axis.imshow(image, interpolation="none")  # nine pixels; a browser enlarges them
-        axis.axis("off")
+def tiled(kernels, gap):
+    """[rows, columns, channels, 3, 3] as one picture: a row below the other, `gap` between two."""
+    kernels = F.pad(kernels, (0, 1, 0, 1), value=gap)
+    return kernels.permute(0, 3, 1, 4, 2).flatten(2, 3).flatten(0, 1)
+
+
+rows = torch.stack([weight[:16] for weight in (before[0], after[0], standardized[0])])
+rows = rows / rows.abs().amax(dim=(2, 3, 4), keepdim=True) / 2 + 0.5
+rows = torch.cat([rows, torch.ones_like(rows[:, :, :1])], dim=2)  # opaque, but for the gaps
+figure, axis = plt.subplots(figsize=(7.2, 1.6))
+axis.imshow(tiled(rows, gap=0), interpolation="none")
+axis.axis("off")
 plt.show()
 recorded.provenance([run])
 
@@ -171,14 +178,19 @@ recorded.provenance([run])
 # Above as drawn, below as trained, each pair on one scale, red for positive and blue for negative weights.
 
 # %% alt="Two rows of thirteen 3x3 kernels, one per layer, initial above and trained below." tags=["wide"]
-figure, axes = plt.subplots(2, len(layers), figsize=(7.2, 1.3))
-for column, a, b in zip(axes.T, before, after, strict=True):
-    a, b = (weight_standardization(weight)[0] for weight in (a, b))
-    most = (b - a).square().sum(dim=(1, 2)).argmax()
-    limit = max(a[most].abs().max(), b[most].abs().max()).item()
-    for axis, kernel in zip(column, (a[most], b[most]), strict=True):
-        axis.imshow(kernel, vmin=-limit, vmax=limit, interpolation="none")
-        axis.axis("off")
+pairs = []
+for a, b in zip(before, after, strict=True):
+    pair = torch.stack([weight_standardization(weight)[0] for weight in (a, b)])
+    most = (pair[1] - pair[0]).square().sum(dim=(1, 2)).argmax()
+    pairs.append(pair[:, most] / pair[:, most].abs().max())
+figure, axis = plt.subplots(figsize=(7.2, 1.3))
+axis.imshow(
+    tiled(torch.stack(pairs, dim=1)[:, :, None], gap=torch.nan),
+    interpolation="none",
+    vmin=-1,
+    vmax=1,
+)
+axis.axis("off")
 plt.show()
 recorded.provenance([run])
 
