@@ -20,9 +20,10 @@ TUTORIALS := $(wildcard docs/tutorials/*.py)
 NOTEBOOKS := $(TUTORIALS:.py=.ipynb)
 DEMOS := build/demos/made
 PLAYGROUND := build/playground/made
+FIGURES := build/figures/micro-batches.html
 TAKE := build/take.made
 # What a page shows or offers and the builder doesn't make.
-MADE := $(VENDOR) $(PICTURES) $(DEMOS) $(PLAYGROUND) $(NOTEBOOKS) $(TAKE)
+MADE := $(VENDOR) $(PICTURES) $(DEMOS) $(PLAYGROUND) $(NOTEBOOKS) $(FIGURES) $(TAKE)
 RUNS := $(shell find docs/runs -type f 2>/dev/null)
 # Everything a page can depend on, except what the build itself puts there.
 INPUTS := mkdocs.yml $(shell find docs labml_ws mkdocstrings_handlers overrides -type f \
@@ -115,6 +116,10 @@ $(DEMOS): $(LIBRARY) tools/demo.py tools/notebook.py $(patsubst %,mkdocstrings_h
 $(PLAYGROUND): $(wildcard docs/assets/playground-*.js) tools/playground.js $(INSTALLED)
 	@node tools/playground.js $(@D)
 	@touch $@
+
+# A tutorial's figure that another page shows too.
+build/figures/micro-batches.html: docs/tutorials/micro_batches.ipynb $(patsubst %,mkdocstrings_handlers/annotated/%.py,figures notebooks sections) tools/figure.py
+	@$(PY) -m tools.figure $< 'On CIFAR-10' $@
 
 # What a reader can take along: modules, code only, notebooks, the library in one file.
 $(TAKE): $(LIBRARY) $(wildcard mkdocstrings_handlers/annotated/*.py tools/*.py) $(shell find docs -name '*.md') LICENSE \

@@ -111,8 +111,10 @@ class EstimatedBatchNorm(nn.Module):
         around the image's own mean says nothing about how images differ *from each other*; the spread around the
         running mean does. labml's code takes the batch's own mean. The price: $\code{around_old}{v_c}$ contains
         $(\code{batch_mean}{m_c} - \code{self.running_mean}{\hat\mu_c})^2$, so while
-        $\code{self.running_mean}{\hat\mu}$ is still far from the true mean (for about $1/\code{self.momentum}{r}$
-        steps), $\code{self.running_var}{\hat\sigma^2}$ is too large.
+        $\code{self.running_mean}{\hat\mu}$ is still far from the true mean, $\code{self.running_var}{\hat\sigma^2}$ is
+        too large. That fades like $(1 - \code{self.momentum}{r})^n$ over $n$ steps, so it takes several times
+        $1/\code{self.momentum}{r}$ of them. What stays is $\code{self.momentum}{r} / (2 - \code{self.momentum}{r})$ of the
+        variance between batches, a twentieth at $\code{self.momentum}{r} = 0.1$, as the running mean goes on moving.
 
         Torch's running variance divides by one less than the number of values; $\code{around_old}{v_c}$ is a plain
         mean. An empty batch changes nothing.
@@ -127,7 +129,7 @@ class EstimatedBatchNorm(nn.Module):
         # The variance around another point is
         # $\code{around_old}{\overline{(x - \hat\mu)^2}} = \code{batch_var}{\overline{(x - m)^2}} + (\code{batch_mean}{m} - \code{self.running_mean}{\hat\mu})^2$:
         # `var_mean` gives both terms without cancellation. The shortcut
-        # $\overline{\code{x}{x^2}} - \code{batch_mean}{m^2}$ does not: in float32, at variance 1, it can be 10 % off at
+        # $\overline{\code{x}{x^2}} - \code{batch_mean}{m^2}$ does not: in float32, at variance 1, it is easily 10 % off at
         # mean 1000 and negative at 3000, and the root of that is `nan`.
         dims = [d for d in range(x.dim()) if d != 1]
         x = x.to(self.running_var.dtype)
@@ -270,7 +272,9 @@ if __name__ == "__main__":
     settled = torch.cat(outputs[300:])  # [300, 1, 16, 16]
     print(f"running variance, mean of the last 300 steps: {sum(variances[300:]) / 300:.2f}")
     print(f"output in these steps: mean {settled.mean():+.2f}, std {settled.std():.2f}")
-    # BatchNorm, on the same stream, normalizes each image by itself: the level that told the images apart is gone.
+    # By the statistics of all images, the images' levels would have a spread of $\sqrt{1/2} = 0.71$. Here each image
+    # has already pulled the running mean a tenth of the way to its own. BatchNorm, on the same stream, normalizes each
+    # image by itself: the level that told the images apart is gone.
     batch_norm = BatchNorm(1)
     levels = torch.stack([batch_norm(x).mean() for x in stream[300:]])  # [300]
     spread = settled.mean((1, 2, 3)).std()

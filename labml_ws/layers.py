@@ -19,14 +19,14 @@ block = nn.Sequential(
 ```
 
 **Where to use it.** For convolutions that a normalization follows; the authors replace only those. They pair WS with
-GroupNorm and with [BCN][labml_ws.batch_channel_norm]. It works with BatchNorm too, but in training BatchNorm already
+GroupNorm and with [Batch-Channel Normalization][labml_ws.batch_channel_norm] (BCN). It works with BatchNorm too, but in training BatchNorm already
 divides each channel by its own standard deviation, and so by the scale of its filter: of WS only the centering is left
 to gain.
 
 **Where not to.**
 
 * *With no normalization behind it.* Each filter of $\code{self.w_hat}{\hat W}$ has length $\sqrt I$ whatever is learned
-  ($I$, the fan-in, is its number of weights), so a layer's output is about $\sqrt I$ times its input. Ten such layers of 64
+  ($I$, the fan-in, is its number of weights), so a layer's output is about $\sqrt I$ times its input. Four such layers of 64
   channels, with ReLU between them, exceed the largest number of fp16: hence the `nan` and the exploding activations
   that people report. [Trained like that](../tutorials/recorded_run.md#conventions), a network learned nothing.
 * *In the final classifier.* It must be able to scale its logits (what goes into the softmax), and nothing normalizes
@@ -107,7 +107,7 @@ class Conv2d(nn.Conv2d):
         return standardize(self.weight, self.eps)
 
     # `_conv_forward` is where torch handles padding modes, strides and groups. Calling it, rather than `F.conv2d`,
-    # keeps `padding_mode` working: labml's layer takes the argument and ignores it. Only the weight is standardized,
+    # keeps `padding_mode` working: [labml's][@labml] layer takes the argument and ignores it. Only the weight is standardized,
     # never the input.
     def forward(self, input: Tensor) -> Tensor:
         return self._conv_forward(input, self.w_hat, self.bias)

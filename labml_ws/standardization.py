@@ -174,16 +174,17 @@ if __name__ == "__main__":
     # can, as it rescales each weight's step). The second takes out the part along $\code{w_hat}{\hat W}$, all of it at
     # $\epsilon = 0$: no gradient is spent on making a filter longer. (Here $\epsilon$ is 2.5 % of the variance.)
     #
-    # **Could the optimizer do it instead?** Standardizing $\code{weight}{W}$ itself after each step is another method:
-    # its gradient is $\code{g}{g}$, without the two subtractions.
+    # **Could the optimizer do it instead?** Not the same: standardizing $\code{weight}{W}$ itself after each step is
+    # another method, whose gradient is $\code{g}{g}$, without the two subtractions that show here.
     cosine = F.cosine_similarity(gradient, w_hat)  # [64]
     mean = gradient.mean(1).abs() / gradient.std(1)  # [64]
     print(f"mean of a filter's gradient: at most {mean.max():.0e} of its spread")
     print(f"cosine between gradient and filter: at most {cosine.abs().max():.3f}")
     # **And weight decay?** But for eps, $\code{w_hat}{\hat W}$ ignores the length of $\code{weight}{W}$, so decay
     # cannot shrink the function. It shortens $\code{weight}{W}$, and the same step turns a shorter filter further
-    # (under SGD the step itself grows as well, by $1/\sigma$): decay raises the effective step size, until the variance
-    # is down to about $\epsilon$.
+    # (under SGD the step itself grows as well, by $1/\sigma$): decay raises the effective step size. It ends where decay
+    # balances what steps at right angles add to the length, or, where no gradient is left, at a variance of about
+    # $\epsilon$.
     half = (flat / 2).detach().requires_grad_()
     (half_gradient,) = torch.autograd.grad(weight_standardization(half), half, g)
     change = (weight_standardization(half) - w_hat).norm() / w_hat.norm()

@@ -339,7 +339,7 @@ def test_the_momentum_of_the_estimates_reaches_every_layer() -> None:
         m for m in build(tiny("run", momentum=0.03)).features if isinstance(m, BatchChannelNorm)
     ]
     assert [norm.batch_norm.momentum for norm in norms] == [0.03] * 13
-    with pytest.raises(ValueError, match="expected --momentum from 0 to 1, got 1.5"):
+    with pytest.raises(ValueError, match=r"expected --momentum from 0 to 1, got 1\.5"):
         Config(momentum=1.5)
 
 

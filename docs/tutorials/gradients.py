@@ -14,7 +14,7 @@
 # # Gradients
 #
 # WS standardizes weights, and by doing so, its authors write, it normalizes gradients: on the way back each of its two steps takes a component out of
-# the gradient, centering the mean and scaling the part along the filter ([@qiao2019micro]). [What flows back](../annotated/standardization.md#what-flows-back) derives it. How
+# the gradient: centering takes out its mean, scaling its part along the filter ([@qiao2019micro]). [What flows back](../annotated/standardization.md#what-flows-back) has the formula. How
 # much is there to take, in a network that is being trained? And is a gradient with less in it a smaller one?
 
 # %%
@@ -77,8 +77,8 @@ for name, net in (("GN", plain), ("WS + GN", standardized)):
 #
 # ## What each step takes out
 #
-# Spelled out as two steps, $\dot W = W - \mu$ and $\hat W = \dot W / \sigma$, WS lets autograd show the gradient at three places: at $\hat W$, as it arrives from the convolution, at $\dot W$, behind scaling, and at $W$, behind
-# centering. The *share* that a step takes out is that of the squared length; the factor $1/\sigma$ is left out of it.
+# Spelled out as two steps, $\dot W = W - \mu$ and $\hat W = \dot W / \sigma$, WS lets autograd show the gradient at three places: at $\hat W$, as it arrives from the convolution, at $\dot W$, when it has come back through scaling, and at $W$, when it has come back through
+# centering as well. ($\epsilon$ is part of $\sigma$ here.) The *share* that a step takes out is that of the squared length; the factor $1/\sigma$ is left out of it.
 # [`gradient_shares`][labml_ws.measure.gradient_shares] computes the same for a whole network.
 
 
@@ -116,8 +116,12 @@ for name, net in (("initial", initial), ("after an epoch", standardized)):
     print(f"{name:15} scaling {', '.join(f'{s:.1%}' for s, _ in taken)}")
     print(f"{'':15} centering {', '.join(f'{c:.0%}' for _, c in taken)}")
 hat, dot, raw = np.array(lengths).T
-print(f"length behind scaling / before, by layer: {', '.join(f'{r:.1f}' for r in dot / hat)}")
-print(f"length behind both / before, by layer:    {', '.join(f'{r:.1f}' for r in raw / hat)}")
+print(
+    f"length back through scaling / arriving, by layer: {', '.join(f'{r:.1f}' for r in dot / hat)}"
+)
+print(
+    f"length back through both / arriving, by layer:    {', '.join(f'{r:.1f}' for r in raw / hat)}"
+)
 
 # %% alt="Shares of the squared gradient by layer, logarithmic. Centering takes between a tenth and most of it, scaling around one percent. A gray line shows what either would take out of a random direction, between 4 and 0.3 percent." tags=["wide", "computed"]
 figure, axis = plt.subplots()
@@ -131,7 +135,7 @@ plots.label_ends(axis, gap=26)
 plt.show()
 
 # %% [markdown]
-# Either step takes out one direction of $I$, and in a random gradient that would be $1/I$ of it. Scaling takes out about so much. Centering takes out ten times as much and more: the mean is where the gradient is.
+# Either step takes out one direction of $I$, and in a random gradient that would be $1/I$ of it. Scaling takes out a few times as much or less. Centering takes out ten times as much and more: no other direction could be expected to hold so large a part of the gradient.
 #
 # Does less in it make it shorter? The printed lengths say no. What scaling leaves is multiplied by $1/\sigma$, and $\sigma$ is well below one, so the gradient that reaches $W$ is several times as long as the one
 # that arrived at $\hat W$. Only centering never lengthens a gradient, for any weights.
@@ -185,17 +189,17 @@ recorded.provenance(runs["ws-gn"])
 #
 # Four networks, all with GroupNorm: with neither step, with one of them, with both. How long is the gradient in each layer, how uneven are the layers, and how much of it is mean? (Means over the seeds; in orange, the two that center.)
 
-# %% alt="Length of the gradient by layer, logarithmic, of four networks. At the start it grows twenty-fold from the first layer to the last without centering, and about three-fold with it. At the end of training the four are alike." tags=["wide"]
+# %% alt="Length of the gradient by layer, logarithmic, of four networks. At the start it grows more than ten-fold from the first layer to the last without centering, and its longest is about twice its shortest with it. At the end of training the four are alike." tags=["wide"]
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.6), sharey=True)
 for axis, when in zip(axes, ("initial", "at the end"), strict=True):
     for net, look in nets.items():
         norm, mean = (measured(net, key, when) for key in ("grad_norm", "grad_mean"))
         axis.plot(layers, norm.mean(axis=0), **look)
-        # "At least", as the record has the mean over filters of |mean|, not of its square.
+        # The record has the mean over filters of |mean|, not of its square: the share is at least this.
         along = np.median([c.weight.numel() for c in convolutions] * mean**2 / norm**2)
         uneven = (norm.max(axis=1) / norm.min(axis=1)).mean()
         print(f"{when:10} {look['label']:14} longest / shortest layer {uneven:4.1f}", end=", ")
-        print(f"mean at least {along:3.0%}")
+        print(f"share of the mean ≥ {along:3.0%}")
     axis.set(xlabel="layer", title=when, xticks=layers[::3])
 axes[0].set_ylabel("length of the gradient")
 plots.plain_log(axes[0].yaxis)
@@ -204,8 +208,8 @@ plt.show()
 recorded.provenance(methods)
 
 # %% [markdown]
-# At the start the gradient of the first layers is many times shorter than that of the last, unless weights are centered: then all layers learn at about the same rate. After training the four are much
-# alike, in length as well. Of the gradients without centering, the mean is still a good part at the end.
+# At the start the gradient of the first layers is many times shorter than that of the last, unless weights are centered: then all layers get gradients of about the same length. After training the four networks differ little
+# in that. But where weights are not centered, the mean is still a good part of the gradient at the end.
 #
 # And does it matter? The two steps are worth very different things.
 
@@ -226,6 +230,6 @@ recorded.provenance(methods)
 # ## What it shows, and what it doesn't
 #
 # * **Confirmed:** with WS the gradient of a filter has mean zero and is at right angles to the filter, to within rounding and $\epsilon$. Centering takes out far more than chance would, in every layer and throughout training.
-# * **Not confirmed as stated:** that both steps matter. What scaling takes out is a few percent at most, and what it puts back, $1/\sigma$, is more. Nor are gradients shorter with WS once the networks are trained.
+# * **Not confirmed:** that both steps matter, as the introduction has it. What scaling takes out is a few percent at most, and what it puts back, $1/\sigma$, is more. Nor are gradients shorter with WS once the networks are trained.
 # * With GroupNorm behind it, **centering alone gives nearly all of the gain in accuracy** and scaling alone none. GroupNorm takes out the scale of a group of filters anyway; nothing else takes out the mean.
 # * It does not show that centering would be enough without a normalization, or with another one: these runs are a small VGG with GroupNorm, trained for four epochs at one learning rate.

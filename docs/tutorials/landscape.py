@@ -109,8 +109,8 @@ print(f"1/sigma^2, the mean of four filters: {factor:.1f}")
 
 # %% alt="Largest eigenvalue of three Hessians over 60 steps, on a logarithmic scale. That in the standardized weight is lowest. That in the centered weight is about twenty times higher. That in the raw weight lies between them, at about half the highest." tags=["wide", "computed"]
 figure, axis = plt.subplots()
-axis.plot(steps, in_dot, "o-", label="in Ẇ, before scaling")
-axis.plot(steps, in_raw, "o-", label="in W, before both")
+axis.plot(steps, in_dot, "o-", label="in Ẇ, centered")
+axis.plot(steps, in_raw, "o-", label="in W, raw")
 axis.plot(steps, in_hat, "o-", color="C4", label="in Ŵ, standardized")
 axis.set(xlabel="step", ylabel="largest |eigenvalue|")
 plots.plain_log(axis.yaxis)
@@ -118,9 +118,9 @@ plots.label_ends(axis)
 plt.show()
 
 # %% [markdown]
-# The half of the claim that is a theorem shows at every step: centering takes away about half of the largest curvature. The half that is no theorem shows as well: scaling multiplies
-# it by $1/\sigma^2$. But a step of the optimizer is worth more or less according to how long $W$ is. Behind WS or any normalization a filter of half the length gives the same output and four times the
-# curvature, and that is all that $1/\sigma^2$ says. So *two networks* must be compared [in lengths of their filters](../annotated/landscape.md), too; that is what *relative* means below.
+# The half of the claim that is a theorem shows at every point: centering takes away about half of the largest curvature. The half that is no theorem shows as well: scaling multiplies
+# it by about $1/\sigma^2$. But a step of the optimizer is worth more or less according to how long $W$ is. In front of WS or BatchNorm a filter of half the length gives the same output and four times the
+# curvature (in front of GroupNorm, where the others of its group are halved with it). Here that is nearly all that scaling does. So *two networks* must be compared [in lengths of their filters](../annotated/landscape.md), too; that is what *relative* means below.
 #
 # ## Two surfaces
 #
@@ -166,7 +166,7 @@ plt.show()
 # ## In numbers
 #
 # A plane has two of thousands of directions, and not those that an optimizer takes. [`along_gradient`][labml_ws.landscape.along_gradient] steps against the gradient, as Santurkar et al. do: *loss range* is the span of the losses
-# that it meets, *predictiveness* how far the gradient moves away, on average, and *beta* how far at most for the length of the step. [`top_eigenvalue`][labml_ws.landscape.top_eigenvalue] is the largest curvature.
+# that it meets, *predictiveness* the average distance between the gradient there and the gradient here (so a large one means a gradient that predicts little), and *beta* the largest such distance divided by the length of its step. [`top_eigenvalue`][labml_ws.landscape.top_eigenvalue] is the largest curvature.
 # Two learning rates, two seeds. Below 1, the network with WS is the smoother.
 
 
@@ -177,6 +177,7 @@ def measures(net):
         "loss on the batch": batch_loss(net),
         "loss half a length away": loss_surface(net, x, y, radius=0.5, points=4).mean().item(),
         "loss range": path.loss_range,
+        "predictiveness": path.distances.mean().item(),
         "beta": path.beta,
         "relative beta": relative.beta,
         "relative eigenvalue": abs(top_eigenvalue(net, x, y, 10, relative=True)),
@@ -191,7 +192,7 @@ for measure in found[0]["gn"]:
     print(f"{measure:24}" + " ".join(f"{ratio:10.2f}" for ratio in ratios))
 
 # %% [markdown]
-# The plane agrees with the claim. The numbers depend on the learning rate: at the lower one the network with WS is the smoother, at the higher one some say so and some the opposite. A landscape
+# The plane above agrees with the claim; of the four networks' planes (*loss half a length away*) one does not. The other numbers depend on the learning rate: at the lower one the network with WS is the smoother, at the higher one some say so and some the opposite. A landscape
 # belongs to a way of training as much as to an architecture.
 #
 # ## Through training, on CIFAR-10
@@ -233,9 +234,9 @@ plt.show()
 recorded.provenance([run for pair in pairs for net in pair for run in runs[net].values()])
 
 # %% [markdown]
-# The surfaces around the four final networks of seed 0 with GroupNorm and BatchNorm, over 500 of their training images. A thin line every quarter of a nat, a thick one every half.
+# The surfaces around the four final networks of seed 0 with GroupNorm and BatchNorm, over 500 of their training images. A thin line for every quarter of a unit of the loss, a thick one for every half.
 
-# %% alt="Four contour maps of the loss on CIFAR-10, around the final weights. With GroupNorm the valley is wider and deeper with WS than without. With BatchNorm the two look alike." tags=["wide"]
+# %% alt="Four contour maps of the loss on CIFAR-10, around the final weights. With GroupNorm the valley is deeper with WS than without, and rises as fast. With BatchNorm the two look alike." tags=["wide"]
 figure, axes = plt.subplots(2, 2, figsize=(5.4, 5.8), sharex=True, sharey=True)
 for axis, net in zip(axes.flat, ("gn", "ws-gn", "bn", "ws-bn"), strict=True):
     found = json.loads((runs[net][0].folder / "surface.json").read_text())
@@ -256,6 +257,8 @@ plt.show()
 recorded.provenance([runs[net][0] for net in ("gn", "ws-gn", "bn", "ws-bn")])
 
 # %% [markdown]
+# All four rise by about as much on half a length: the valleys differ in how deep they are, not in how steep.
+#
 # ## At equal loss
 #
 # After equal steps the networks are not equally good, and one that learns badly may sit where the loss is steep, or where it is flat. So compare them where they are equally good, too: at five losses that both of a pair
@@ -312,11 +315,11 @@ recorded.provenance([run for net in nets for run in runs[net].values()])
 # %% [markdown]
 # ## What it shows, and what it doesn't
 #
-# * **The theorem holds**, for centering, exactly, on any weights. For scaling it does not, unless curvature is counted in lengths of the filters.
-# * **With GroupNorm the claim is confirmed** on CIFAR-10 at this scale: beta and the largest relative curvature are little more than half as large with WS, after equal steps as well as at equal loss. Of the
-#   two steps, it is centering that lowers the curvature, in each seed. On the loss range at equal loss the seeds disagree.
-# * **With BatchNorm it is not confirmed.** The two networks are about equally smooth, the one with WS if anything a little less, and yet it is the better one: there WS must help in some other way. BatchNorm alone is
-#   already at least as smooth as WS with GroupNorm.
+# * **The theorem holds**, for centering, exactly, on any weights. For scaling there is none: curvature is multiplied by about $1/\sigma^2$. In the small example that is only a change of the unit of length.
+# * **With GroupNorm the claim is confirmed by half of the measures**, on CIFAR-10 at this scale: beta and the largest relative curvature are little more than half as large with WS, after equal steps as well as at equal loss. Of the
+#   two steps, it is centering that lowers them, in each seed. Loss range and predictiveness at equal loss are a fifth smaller on average, with seeds on both sides; there centering alone changes nothing for the better, and scaling alone as much as both.
+# * **With BatchNorm it is not confirmed.** The two networks are about equally smooth, the one with WS if anything a little less, and yet it is the better one: there WS must help in some other way. From the hundredth step on BatchNorm alone
+#   has a smaller beta and a smaller relative curvature than WS with GroupNorm.
 # * **With BCN it is not confirmed** either: WS with running estimates is rougher than BCN alone. How much of that comes from the estimates, these runs don't say.
 # * A Lipschitz constant is a maximum over all points. These are a few points on the path of one small network without skip connections, trained for four epochs at one learning rate. That the smoother network
 #   is the better one with GroupNorm does not say that it is better *because* it is smoother.

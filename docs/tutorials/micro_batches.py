@@ -149,9 +149,8 @@ for label, size, found in lines:
 #
 # ## On CIFAR-10
 #
-# The same rule, six methods, smaller and smaller batches: the VGG at a quarter of its width, 8,000 training images, four epochs. A batch size of 1 takes 32,000 steps, one
-# of 64 takes 500. Lines go through the means, dots are single runs; a run that diverged counts as a guess, 10 %. The sweep is not complete yet: three seeds are recorded at 64, one at
-# the sizes below, and not every size for every method. One seed says where a method stands to within a point or two, not more.
+# The same rule, six methods, smaller and smaller batches: the VGG at a quarter of its width, 8,000 training images, four epochs, three seeds. A batch size of 1 takes 32,000 steps, one
+# of 64 takes 500. Lines go through the means, dots are single runs; a run that diverged counts as a guess, 10 %. WS + BCN is the one with estimated statistics; BCN takes those of its batch.
 
 # %% alt="Test accuracy on CIFAR-10 against batch size from 64 to 1, six methods, lines through the means of the seeds." tags=["wide"]
 NETS = ("bn", "gn", "ln", "ws-gn", "bcn", "ws-bcn")
@@ -160,14 +159,13 @@ results = {}
 for run in runs:
     size, seeds = run.config.batch_size, results.setdefault(run.net, {})
     seeds.setdefault(size, []).append(100 * run.accuracy)
-sizes = sorted(set.union(*({*seeds} for seeds in results.values())), reverse=True)
-figure, axis = plt.subplots(figsize=(7.2, 4.2))
-for name, columns in results.items():
-    own = sorted(columns, reverse=True)
-    means = [recorded.mean_spread(columns[size])[0] for size in own]
-    axis.plot(own, means, **plots.look(name))
-    for size in own:
-        dots = [size] * len(columns[size]), columns[size]
+sizes = sorted(results["bn"], reverse=True)
+figure, axis = plt.subplots(figsize=(5.6, 3.9))
+for name in NETS:
+    means = [recorded.mean_spread(results[name][size])[0] for size in sizes]
+    axis.plot(sizes, means, **plots.look(name))
+    for size in sizes:
+        dots = [size] * len(results[name][size]), results[name][size]
         axis.plot(*dots, ".", color=plots.look(name)["color"], alpha=0.6)
 axis.set_xscale("log", base=2)
 axis.set_xticks(sizes, sizes)
@@ -180,26 +178,47 @@ recorded.provenance(runs)
 # %%
 def written(values):
     average, spread = recorded.mean_spread(values)
-    return f"{average:.1f}" + (
-        f" ± {spread:.1f} ({len(values)})" if len(values) > 1 else " (1)"
-    )
+    return f"{average:.1f} ± {spread:.1f}"
 
 
-print("batch size" + "".join(f"{size:16}" for size in sizes))
-for name, columns in results.items():
-    cells = (written(columns[size]) if size in columns else "" for size in sizes)
-    print(f"{plots.look(name)['label']:10}" + "".join(f"{cell:>16}" for cell in cells))
-print("in parentheses: seeds recorded so far")
+print("batch size" + "".join(f"{size:12}" for size in sizes))
+for name in NETS:
+    cells = (written(results[name][size]) for size in sizes)
+    print(f"{plots.look(name)['label']:10}" + "".join(f"{cell:>12}" for cell in cells))
 print("diverged:", ", ".join(run.name for run in runs if run.diverged) or "none")
-reference, _ = recorded.mean_spread(results["bn"][sizes[0]])
-print(
-    f"BN at {sizes[0]}: {written(results['bn'][sizes[0]])}. Compared with that, at {sizes[-1]}:"
+reference, _ = recorded.mean_spread(results["bn"][64])
+print("compared with BN at 64, at 1:")
+for name in ("bn", "bcn", "ws-gn", "ws-bcn"):
+    average, _ = recorded.mean_spread(results[name][1])
+    print(f"    {plots.look(name)['label']:8} {average - reference:+.1f}")
+
+# %% [markdown]
+# ## How fast should an estimate move?
+#
+# BCN's estimates take over a share of each batch's statistics, by default 0.1. That looks back over about ten batches: 640 images at 64, ten at 1. So here is WS + BCN at a
+# batch size of 1 with other shares, the first seed only. The gray lines are other methods with that seed, at a batch size of 1.
+
+# %% alt="Test accuracy of WS + BCN at a batch size of 1 against the share of each image in its running estimates, from 0.001 to 0.3, with WS + GN, BCN and BN as horizontal lines." tags=["wide"]
+first = {run.net: run for run in runs if run.config.batch_size == 1 and run.config.seed == 0}
+shares = sorted(
+    [*recorded.read("estimates"), first["ws-bcn"]], key=lambda run: run.config.momentum
 )
-for name in ("bn", "ws-gn", "ws-bcn"):
-    if sizes[-1] in results[name]:
-        small, _ = recorded.mean_spread(results[name][sizes[-1]])
-        label = plots.look(name)["label"]
-        print(f"    {label:8} {written(results[name][sizes[-1]])}, {small - reference:+.1f}")
+figure, axis = plt.subplots(figsize=(5.6, 3))
+momenta = [run.config.momentum for run in shares]
+axis.plot(momenta, [100 * run.accuracy for run in shares], "o-", color="C2", label="WS + BCN")
+for name in ("ws-gn", "bcn", "bn"):
+    label = plots.look(name)["label"]
+    axis.plot([momenta[0], momenta[-1]], [100 * first[name].accuracy] * 2, "C4", label=label)
+plots.plain_log(axis.xaxis)
+axis.set(xlabel="share of an image in the estimates", ylabel="test accuracy (%)")
+plots.label_ends(axis)
+plt.show()
+for run in shares:
+    print(
+        f"{run.config.momentum:5g}: {run.accuracy:.1%}"
+        + (" (diverged)" if run.diverged else "")
+    )
+recorded.provenance([*shares, *(first[name] for name in ("ws-gn", "bcn", "bn"))])
 
 # %% [markdown]
 # ## What this shows, and what it doesn't

@@ -76,10 +76,10 @@ plt.show()
 #
 # At one image per step, should the variance be taken around the image's own mean (labml's form) or around the old running mean (the authors' form, and
 # ours)? The first never sees that images differ from *each other*, and settles below the variance of all images. The second fluctuates around it. Its
-# price is paid at the start: both begin at 1, above the panel, and fall, but while the running mean is still on its way from 0, the second counts that
-# distance as variance and comes down later.
+# price is paid at the start. Both begin at 1, and the first falls at once. The second even rises: while the running mean is still on its way from 0, that
+# distance counts as variance. It comes down later.
 
-# %% alt="Running variance over 400 steps at one image per step. Both fall from far above. The form around the running mean comes down later and then fluctuates around the variance of all images; the form around the image's own mean settles below it." tags=["wide", "computed"]
+# %% alt="Running variance over 400 steps at one image per step. Both begin far above it. The form around the running mean first rises, comes down later and then fluctuates around the variance of all images; the form around the image's own mean settles below it." tags=["wide", "computed"]
 estimated, own = EstimatedBatchNorm(8), torch.ones(8)
 authors_form, own_form = [], []
 for image in order[:400]:
@@ -95,8 +95,10 @@ axis.axhline(var.item(), color="black", linewidth=0.8, linestyle="--", label="al
 axis.set(
     xlabel="step, one image each",
     ylabel="running variance of channel 0",
-    ylim=(0, 3 * var.item()),
+    yscale="log",
 )
+axis.set_yticks([0.03, 0.1, 0.3, 1], ["0.03", "0.1", "0.3", "1"])
+axis.set_yticks([], minor=True)
 axis.legend(fontsize=9)
 plt.show()
 for name, form in (("the running mean", authors_form), ("the image's own", own_form)):

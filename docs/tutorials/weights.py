@@ -72,7 +72,7 @@ recorded.provenance([run])
 #
 # Left, how wide a filter is: the standard deviation of its weights. Each dot is a filter, before training and after. In every layer training has made
 # the filters *longer*, those of the later layers four to six times. Nobody asked it to: the gradient has [no part along a
-# filter](../annotated/standardization.md), so a step along it goes sideways, and sideways from a point on a circle is always a little further out.
+# filter](../annotated/standardization.md), so a step of SGD goes sideways, and sideways from a point on a circle is always a little further out. (Adam's steps, taken here, are only roughly along the gradient.)
 #
 # Right, how far a filter is off center: its mean, in units of its standard deviation. The gray band is chance, two standard deviations of the
 # mean of $I$ random numbers. Most layers stayed within it; the last three left it, and mostly downwards. Along the
@@ -119,11 +119,11 @@ for name, weights in (("initial", before), ("trained", after), ("standardized", 
     )
 
 # %% [markdown]
-# ## What is left is to turn
+# ## How far does a filter turn?
 #
 # With place and width gone, a standardized filter is a direction, and training can only turn it. By how much? Each dot is the angle between a filter's $\hat W$ before training and
-# after; the line is the mean of a layer. At 90 degrees (dashed) nothing of the random start is left: that is how far apart two random directions are, when there are many. The first layer has turned
-# by less than half of that and the others by about three quarters, so after 30 epochs every layer still shows where it started.
+# after; the line is the mean of a layer. At 90 degrees (dashed) nothing of the random start is left: that is how far apart two random directions are, where a space has many dimensions. The first layer has turned
+# by less than half of that and the others by two thirds of it and more, so after 30 epochs every layer still shows where it started.
 
 # %% alt="The angle between initial and trained standardized filters, a dot per filter over the 13 layers, with the mean of each layer." tags=["wide"]
 turned = [
@@ -198,7 +198,7 @@ recorded.provenance([run])
 # ## Did eps matter?
 #
 # The variance of $\hat W$ is $\sigma^2 / (\sigma^2 + \epsilon)$, a little less than one. The smallest raw standard deviation of the network says how much less,
-# at worst: where that ratio is far below 1, $\epsilon = 10^{-5}$ is not negligible, and implementations that place it elsewhere compute another function.
+# at worst. Where that ratio is far below 1, $\epsilon = 10^{-5}$ is not negligible, and implementations that place it elsewhere compute another function. Here it did not matter.
 
 # %%
 smallest = torch.cat(moments(after)[1]).min()

@@ -1,7 +1,7 @@
 """
 # Code only
 
-Who has read a page may want its code without the page. Which string is a docstring, only the syntax tree knows, and where a comment is, only the
+Whoever has read a page may want its code without the page. Which string is a docstring, only the syntax tree knows, and where a comment is, only the
 tokenizer: what they name is cut out, and every other character stays as its author wrote it. Tidying up the gaps is left to a formatter.
 """
 

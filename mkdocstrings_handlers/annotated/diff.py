@@ -42,7 +42,7 @@ CONTEXT = 3
 
 @dataclass(frozen=True)
 class Line:
-    """A line of an object's code: its number in the file, and the stretches of it that the other object has not."""
+    """A line of an object's code: its number in the file, and the stretches of it that the other object doesn't have."""
 
     number: int
     text: str
@@ -193,7 +193,7 @@ def _marked(old: Line, new: Line) -> tuple[Line, Line]:
 def folded(rows: Sequence[Row]) -> list[tuple[bool, list[Row]]]:
     """## What both have, in between
 
-    Stretches of rows, and whether each is folded away: one that both have, long enough to be worth it, and some lines from any difference.
+    Stretches of rows, and whether each is folded away: one that both have, long enough to be worth it, and some lines away from any difference.
     """
     near = {
         n + d

@@ -79,6 +79,12 @@ class Document:
 
 
 class AnnotatedHandler(BaseHandler):
+    """
+    ## What mkdocstrings calls
+
+    `collect` reads what a page names after `:::`, `render` makes its HTML. Between the two, mkdocstrings asks for the names that others may refer to.
+    """
+
     name: ClassVar[str] = "annotated"
     domain: ClassVar[str] = "py"
     enable_inventory: ClassVar[bool] = True
@@ -363,6 +369,9 @@ def _terms(prose: Markup, section: Section) -> tuple[Markup, Markup]:
     errors, stands below the `def`, where a reader of a signature looks for it; the definition stays on the left.
     """
     lead, found, terms = prose.partition("\n<ul>")
+    # A list right below a heading is what the section says, not what it adds.
+    if lead.rstrip().endswith(("</h2>", "</h3>", "</h4>")):
+        return prose, Markup()
     lines = section.prose.split("\n* ", 1)[0].count("\n") + 1
     if (
         not found

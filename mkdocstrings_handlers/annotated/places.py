@@ -48,6 +48,12 @@ class Definitions:
 
 
 class Places:
+    """
+    ## Looking it up
+
+    * `root`: the project, `docs`: the folder of its pages
+    """
+
     def __init__(self, root: Path, docs: Path) -> None:
         self.root, self.docs = root, docs
         self.definitions = cache(self._definitions)

@@ -17,7 +17,7 @@ from markdown import Markdown
 from mkdocstrings import CollectionError
 
 COLAB = "https://colab.research.google.com/github"
-# Colab opens a notebook from a branch. They are built and not committed, so whoever publishes the site pushes them to one.
+# Colab opens a notebook from a branch. Notebooks are built and not committed, so whoever publishes the site pushes them to this one.
 BRANCH = "notebooks"
 
 

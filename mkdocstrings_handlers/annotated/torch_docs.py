@@ -30,7 +30,7 @@ PAGES = {
     "torch.utils.checkpoint": "checkpoint",
     "torch.utils.data": "data",
 }
-# Of these, each name is an entry on the module's page; of the others and of those below, it has a page to itself.
+# In these modules, a name is an entry on its module's page. In all others it has a page to itself.
 ENTRIES = {
     "torch.amp",
     "torch.fx",
@@ -104,7 +104,7 @@ def _path(name: str) -> str | None:
         return f"{PAGES[module]}.html#{name}"
     if module in PAGES or module in LISTED:
         return f"generated/{name}.html"
-    # A method is an entry on its class's page. That what is capitalized is a class is PyTorch's habit.
+    # A method is an entry on its class's page. In PyTorch a capital means a class.
     if module.rpartition(".")[2][:1].isupper() and (page := _path(module)):
         return f"{page.partition('#')[0]}#{name}"
     return None

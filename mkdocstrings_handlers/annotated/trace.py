@@ -186,7 +186,7 @@ def _spread(mean: float, std: float, constant: bool, many: bool) -> tuple[str, b
 
 def run(path: Path, measure: Measure) -> Record:
     """
-    Runs the demo twice and keeps what both runs agree on: a measured time, a temporary folder, the number of a process say nothing about the code.
+    Runs the demo twice and keeps what both runs agree on: a measured time, a temporary folder or the number of a process say nothing about the code.
     """
     first, second = _trace(path, measure), _trace(path, measure)
     found: Record = []

@@ -47,7 +47,7 @@ class Work:
 
 @cache
 def read_works(path: Path, changed: int = 0) -> dict[str, Work]:
-    """`changed`, the file's time, is there for the cache: while one writes, the file is read again when it is another."""
+    """`changed`, the file's time, is there for the cache: a file that has been edited meanwhile is read again."""
     library = parse_file(str(path), append_middleware=[SeparateCoAuthors(), SplitNameParts()])
     if library.failed_blocks:
         block = library.failed_blocks[0]

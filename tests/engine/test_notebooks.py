@@ -173,11 +173,11 @@ def test_ids_are_unique_deterministic_and_still_fit_their_references() -> None:
     assert root.find(".//g[@clip-path]").get("clip-path")[5:-1] in ids  # type: ignore[union-attr, index]
 
 
-def test_a_figure_is_as_wide_as_its_column_allows() -> None:
+def test_a_figure_is_as_wide_as_its_column_allows_and_as_its_letters_need() -> None:
     root = ET.fromstring(inline_svg(SVG, "alt", "p"))
     assert root.get("viewBox") == "0 0 72 36"
     assert root.get("width") is None
-    assert root.get("style") == "max-width:72pt"
+    assert root.get("style") == "max-width:72pt;min-width:calc(.66*72pt)"
 
 
 def test_a_figure_keeps_hundredths_of_a_point_and_its_colors_as_they_are() -> None:
