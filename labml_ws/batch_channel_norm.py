@@ -42,8 +42,8 @@ class EstimatedBatchNorm(nn.Module):
 
     * `channels`: number of channels $\code{channels}{C}$
     * `eps`: added to the variance
-    * `momentum`: the share $\code{self.momentum}{r}$ of the new batch in the running statistics, from 0 to 1. 0.1 is
-      torch's and labml's default; we know of no published schedule. In the authors' released code
+    * `momentum`: the share $\code{self.momentum}{r}$ of the new batch in the running statistics, from 0 to 1. The
+      default, 0.1, is torch's and labml's; we know of no published schedule. In the authors' released code
       $\code{self.momentum}{r}$ is a buffer that starts at 0 and is never set, so the estimates there stay at their
       initial values.
     * `affine`: learn a scale $\code{self.weight}{\gamma}$ and a shift $\code{self.bias}{\beta}$, one of each per

@@ -30,7 +30,7 @@ HUB = "uoft-cs/cifar10"
 
 
 class DataError(RuntimeError):
-    """The data cannot be loaded. The message says what was tried and what to do instead."""
+    """Raised where the data cannot be loaded. The message says what was tried and what to do instead."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def load(data: str = "hub") -> Images:
     """
     ## Load
 
-    * `data`: `"hub"`, `"digits"` or a folder, as in the table at the top of this module
+    * `data`: `"hub"`, `"digits"` or a folder, as in [the table][labml_ws.cifar10]
     * returns the [`Images`][labml_ws.cifar10.Images]
 
     Raises [`DataError`][labml_ws.cifar10.DataError], with one sentence that says what to do, when the data cannot be
@@ -152,7 +152,7 @@ def decoded(splits: Any, source: str) -> Images:
                 raise DataError(
                     f"expected the columns img and label in {source}, got {columns}: rename them to match {HUB}"
                 )
-            # A parquet file need not say that these bytes are images.
+            # A parquet file need not say that its bytes are images.
             column = splits[split].cast_column("img", datasets.Image())["img"]
             pixels = np.stack(
                 [np.asarray(image.convert("RGB")) for image in column]
@@ -233,7 +233,7 @@ def augment(
     * `x`: floats, `[B, 3, H, W]`, normalized, so that the zero padding is the average color
     * `generator`: where the randomness comes from, on the device of `x`
     * `padding`: pixels on each side
-    * `flip`: mirror at all
+    * `flip`: whether to mirror at all
     * returns a new tensor of the same shape
     """
     batch, _, height, width = x.shape
@@ -297,7 +297,7 @@ def loader(
 if __name__ == "__main__":
     # ## See it work
     #
-    # The embedded data, one augmented batch.
+    # The digits, which need no download: one augmented batch.
     images = load("digits")
     mean, std = channel_stats(images.train_x)
     x, y = next(iter(loader(images.train_x, images.train_y, batch_size=64, seed=0)))

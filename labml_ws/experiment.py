@@ -49,8 +49,8 @@ class Config:
     ## Settings
 
     Network, optimizer, learning rate and batch size are by default those of
-    [labml's experiment](https://nn.labml.ai/normalization/weight_standardization/experiment.html). Each comment here is
-    also what `--help` prints.
+    [labml's experiment](https://nn.labml.ai/normalization/weight_standardization/experiment.html). Each comment beside
+    a setting is also what `--help` prints.
     """
 
     # Standardize the convolutions' weights.

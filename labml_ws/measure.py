@@ -227,7 +227,7 @@ def channel_statistics(
 
 
 def convolutions(model: nn.Module) -> Iterator[tuple[str, nn.Conv1d | nn.Conv2d | nn.Conv3d]]:
-    """Transposed ones are left out: their filters lie along the second dimension."""
+    """Transposed convolutions are left out: their filters lie along the second dimension."""
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             yield name, module

@@ -2,7 +2,7 @@ r"""
 # Reading the records
 
 A figure about training reads [the records](record.md) of an experiment and says so in a line below it. Neither can be
-had without the other: what is read here is refused where a record is unfinished, or was made by code that has changed
+had without the other: an unfinished record is refused here, and so is one that was made by code that has changed
 since. The tutorials are executed when the site is built, so such a record fails the build.
 
 ```python
@@ -52,7 +52,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """With its experiment: `methods/ws-gn-seed0`."""
+        """The run and its experiment, like `methods/ws-gn-seed0`."""
         return self.folder.relative_to(records()).as_posix()
 
     @property
@@ -90,7 +90,7 @@ class Run:
 
     @property
     def accuracy(self) -> float:
-        """On the test set after the last epoch, 0 to 1. Of a run that diverged, that of a guess: 0.1."""
+        """The accuracy on the test set after the last epoch, 0 to 1. A run that diverged has that of guessing, 0.1."""
         return 0.1 if self.diverged else float(self.kind("epoch")[-1]["test_accuracy"])
 
     @property
@@ -192,7 +192,7 @@ def provenance(runs: list[Run]) -> Provenance:
 if __name__ == "__main__":
     # ## See it work
     #
-    # The two runs of the first records of this site.
+    # Two runs, and where a figure about the second one would come from.
     for name in ("full-width", "quarter-width"):
         (run,) = read(name)
         print(f"{name}: {run.accuracy:.2%} after {run.config.epochs} epochs")

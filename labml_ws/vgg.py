@@ -94,8 +94,8 @@ class VGG(nn.Module):
 
 def scaled(width: float, blocks: Sequence[Sequence[int]] = BLOCKS) -> list[list[int]]:
     """
-    The blocks of a narrower or wider network: every number of channels times `width`, rounded, at least 1. 0.25 makes a
-    quarter-width VGG. Raises `ValueError` for a `width` that is not above 0.
+    The blocks of a narrower or wider network: every number of channels times `width`, rounded, at least 1. A `width`
+    of 0.25 makes a quarter-width VGG. Raises `ValueError` for a `width` that is not above 0.
     """
     if not width > 0:
         raise ValueError(

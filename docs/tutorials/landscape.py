@@ -242,7 +242,7 @@ for axis, net in zip(axes.flat, ("gn", "ws-gn", "bn", "ws-bn"), strict=True):
     found = json.loads((runs[net][0].folder / "surface.json").read_text())
     at = np.linspace(-found["radius"], found["radius"], len(found["losses"]))
     color = plots.look(net)["color"]
-    axis.contour(at, at, found["losses"], np.arange(1, 4, 0.25), colors=color, linewidths=0.5)
+    axis.contour(at, at, found["losses"], np.arange(1.25, 4, 0.5), colors=color, linewidths=0.8)
     bold = axis.contour(at, at, found["losses"], np.arange(1, 4, 0.5), colors=color)
     axis.clabel(bold, fontsize=9)
     lowest, edge = np.min(found["losses"]), np.mean(np.array(found["losses"])[4:-4:8, 4:-4:8])
@@ -290,14 +290,14 @@ shown = ("loss_range", "predictiveness", "beta", "relative_eigenvalue")
 figure, axes = plt.subplots(1, 4, figsize=(7.2, 2.8), sharex=True, sharey=True)
 print(
     f"{'mean of the seeds':20}"
-    + "".join(f"{m.split('_')[-1]:>15}" for m in shown)
+    + "".join(f"{m.split('_')[-1]:>16}" for m in shown)
     + "   accuracy"
 )
 for place, (name, pair) in enumerate(compared.items()):
     line = f"{name:20}"
     for axis, measure in zip(axes, shown, strict=True):
         ratios = at_equal_loss(*pair, measure)
-        line += f"{np.exp(np.log(ratios).mean()):15.2f}"
+        line += f"{np.exp(np.log(ratios).mean()):16.2f}"
         axis.plot(ratios, [place] * len(ratios), "o", color=plots.COLORS[pair[1]], markersize=5)
     accuracy = [np.mean([run.accuracy for run in runs[net].values()]) for net in pair]
     print(f"{line}   {accuracy[0]:.1%} / {accuracy[1]:.1%}")

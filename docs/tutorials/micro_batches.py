@@ -14,7 +14,7 @@
 # # Micro-batches
 #
 # **The claim**: with Weight Standardization and BCN, training on batches of one or two images works as well as BatchNorm does on large ones, where
-# BatchNorm itself breaks down [@qiao2019micro]. It is what the method was made for: detection and segmentation have room for no more images on a GPU.
+# BatchNorm itself breaks down ([@qiao2019micro]). It is what the method was made for: detection and segmentation have room for no more images on a GPU.
 #
 # "Batches of one" can mean two things. The weights may change after every image, or the gradients of many images may be gathered before they change. We try both
 # on scikit-learn's digits, with a network of five convolutions, and then read the recorded sweep on CIFAR-10.
@@ -236,4 +236,4 @@ recorded.provenance([*shares, *(first[name] for name in ("ws-gn", "bcn", "bn"))]
 # * **Four epochs, 8,000 images, a narrow network.** The papers' results are for ImageNet and COCO, at full length.
 #
 # Others have looked as well. The authors of Composer, a training library, could not verify on their benchmarks that WS replaces BatchNorm or helps where its batches are too small; what they did measure was
-# a gain of 0.08 % for a ResNet-50 on ImageNet, and a larger one in segmentation [@composer].
+# a gain of 0.08 % for a ResNet-50 on ImageNet, and a larger one in segmentation ([@composer]).

@@ -49,7 +49,7 @@ EXPERIMENTS = [
 recorded = {name: read(name) for name in EXPERIMENTS}
 print(f"{sum(map(len, recorded.values()))} runs in {len(recorded)} experiments")
 hours = sum(run.rows[-1]["seconds"] for runs in recorded.values() for run in runs) / 3600
-print(f"{hours:.1f} hours of one thread each, on a shared machine")
+print(f"{hours:.1f} hours of one thread, on a shared machine")
 
 
 # %% [markdown]
@@ -66,7 +66,7 @@ def table(runs):
     for name, group in groupby(sorted(runs, key=without_seed), without_seed):
         accuracies = [100 * run.accuracy for run in group]
         average, spread = mean_spread(accuracies)
-        each = " ".join(f"{accuracy:.1f}" for accuracy in accuracies)
+        each = "\N{EN SPACE}".join(f"{accuracy:.1f}" for accuracy in accuracies)
         rows.append((average, name, f"{spread:.1f}" if len(accuracies) > 1 else "", each))
     lines = [
         [name, f"{average:.1f}", spread, each]
@@ -98,18 +98,18 @@ for run in large:
     length = max(row["step"] for row in steps)
     time = [row["epoch"] - 1 + row["step"] / length for row in steps]
     left.plot(time, [row["loss"] for row in steps], linewidth=0.8)
-    accuracy = [row["test_accuracy"] for row in run.kind("epoch")]
+    accuracy = [100 * row["test_accuracy"] for row in run.kind("epoch")]
     right.plot(range(1, len(accuracy) + 1), accuracy, "o-", markersize=4)
     right.annotate(
         run.name,
         (len(accuracy), accuracy[-1]),
-        xytext=(0, -14 if len(accuracy) > 9 else 10),
+        xytext=(0, -28 if len(accuracy) > 9 else 10),
         textcoords="offset points",
         ha="right" if len(accuracy) > 9 else "left",
         color=right.get_lines()[-1].get_color(),
     )
 left.set(xlabel="epoch", ylabel="training loss (nats)", ylim=(0, None))
-right.set(xlabel="epoch", ylabel="test accuracy")
+right.set(xlabel="epoch", ylabel="test accuracy, %")
 plt.show()
 provenance(large)
 
@@ -167,6 +167,9 @@ axis.set(xlabel="epoch", ylabel="test accuracy, %", xticks=range(1, 5))
 label_ends(axis)
 plt.show()
 provenance(recorded["methods"])
+
+# %% [markdown]
+# Where they end, with the two steps of WS one by one:
 
 # %% tags=["hide-code", "wide"]
 table(recorded["methods"])

@@ -14,9 +14,9 @@
 # # Elimination singularities
 #
 # A channel whose ReLU lets nothing through takes no part in the network. A point of the training where channels are switched off like that, and stay so,
-# is an *elimination singularity* [@wei2008dynamics]. **The claim**: norms over channels, LayerNorm and GroupNorm, cannot keep a network away from such points;
-# BatchNorm does by design, and BCN brings its guarantee to a channel norm [@qiao2019rethinking]. Weight Standardization helps GroupNorm on the way
-# [@qiao2019micro].
+# is an *elimination singularity* ([@wei2008dynamics]). **The claim**: norms over channels, LayerNorm and GroupNorm, cannot keep a network away from such points;
+# BatchNorm does by design, and BCN brings its guarantee to a channel norm ([@qiao2019rethinking]). Weight Standardization helps GroupNorm on the way
+# ([@qiao2019micro]).
 #
 # We switch on a counter, first on a network that trains while you wait. It is the [VGG](../annotated/vgg.md) at a sixteenth of its width, 264 channels in 13 layers, on
 # scikit-learn's digits: one epoch, 45 steps of SGD, three seeds.
@@ -71,7 +71,7 @@ for name in METHODS:
 # %% [markdown]
 # ## Counting
 #
-# `active_fractions` says, for each channel, at which share of all images and positions it is above zero, here over the 360 test images. A channel at 0 is **dead**, one below 1 %
+# [`active_fractions`][labml_ws.measure.active_fractions] says, for each channel, at which share of all images and positions it is above zero, here over the 360 test images. A channel at 0 is **dead**, one below 1 %
 # **nearly dead**. The figure has a dot per seed.
 
 
@@ -132,7 +132,7 @@ for name in ("none", "gn"):
 # ## How far from BatchNorm?
 #
 # Why would a group norm let a channel go? It fixes mean and variance of a *group*; a single channel in it may lie anywhere.
-# `channel_statistics` gives mean and standard deviation of each channel behind its normalization, before scale and shift. BatchNorm's are 0 and 1 (the cross),
+# [`channel_statistics`][labml_ws.measure.channel_statistics] gives mean and standard deviation of each channel behind its normalization, before scale and shift. BatchNorm's are 0 and 1 (the cross),
 # and the distance from there is what the authors' argument is about: a channel far to the left is below zero nearly everywhere. The nearly dead ones are circled.
 
 # %% alt="Four scatter plots of the mean and standard deviation of each channel. GroupNorm: widely spread around (0, 1), nearly dead channels on the left. WS + GN: a narrower cloud. BatchNorm and BCN: close to the cross." tags=["wide", "computed"]
@@ -216,7 +216,7 @@ for axis, value, label in (
 ):
     points = [(run.config.drive, value(run)) for run in driven]
     means = [mean(v for d, v in points if d == drive) for drive in drives]
-    axis.plot(*zip(*points, strict=True), "o", color="C0", alpha=0.6)
+    axis.plot(*zip(*points, strict=True), "o", color="C0", alpha=0.6, clip_on=False)
     axis.plot(drives, means, color="C0")
     axis.set(xlabel="drive (standard deviations)", ylabel=label, xticks=drives)
     axis.set_ylim(0, None)

@@ -20,6 +20,7 @@ FONTS = {
         "{f}-latin-wght-normal",
         "{f}-latin-wght-italic",
         "{f}-latin-ext-wght-normal",
+        "{f}-latin-ext-wght-italic",
         "{f}-greek-wght-normal",
     ],
     "jetbrains-mono": [

@@ -179,6 +179,10 @@ def _alike(old: str, new: str) -> float:
     return matcher.ratio()
 
 
+def indent(text: str) -> int:
+    return len(text) - len(text.lstrip())
+
+
 def _marked(old: Line, new: Line) -> tuple[Line, Line]:
     a, b = TOKEN.findall(old.text), TOKEN.findall(new.text)
     marks: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
@@ -186,7 +190,11 @@ def _marked(old: Line, new: Line) -> tuple[Line, Line]:
         for side, tokens, start, stop in ((0, a, i, j), (1, b, k, m)):
             if kind != "equal" and start < stop:
                 at = len("".join(tokens[:start]))
-                marks[side].append((at, at + len("".join(tokens[start:stop]))))
+                end = at + len("".join(tokens[start:stop]))
+                # How far a line is indented is seen without a mark.
+                at = max(at, indent((old, new)[side].text))
+                if at < end:
+                    marks[side].append((at, end))
     return replace(old, marks=tuple(marks[0])), replace(new, marks=tuple(marks[1]))
 
 
@@ -248,4 +256,9 @@ def _side(
     text = "\n".join(line.text for line in lines)
     for line, html in zip(lines, highlight(text, wraps), strict=True):
         href = f"{address(here, page)}#L{line.number}" if page and line.text else ""
-        yield {"number": line.number, "href": href, "html": Markup(html)}
+        yield {
+            "number": line.number,
+            "href": href,
+            "html": Markup(html),
+            "indent": indent(line.text),
+        }

@@ -64,6 +64,11 @@ class Origin:
         return f"{self.path}:{self.lines[min(row, len(self.lines) - 1)] if self.lines else 1}"
 
 
+# What a formula looks like, as far as its length goes.
+COMMAND = re.compile(r"\\[A-Za-z]+")
+UNSEEN = str.maketrans("", "", "{}^_ \\")
+
+
 class MathExtension(Extension):
     """
     ## The Markdown side
@@ -117,7 +122,8 @@ class Inline(InlineProcessor):
         element = Element("var", {"class": "math", "data-search-exclude": "true"})
         element.text = self.extension.html(self.md, m.group(3), display=False)
         # A browser would break the line behind any sign of a formula, and between a formula and the comma that follows it. Long formulas must stay breakable.
-        if len(TIE.sub("", m.group(3))) >= 24:
+        tex = TIE.sub("", m.group(3))
+        if len(tex) >= 24 and len(COMMAND.sub("x", tex).translate(UNSEEN)) > 12:
             return element, m.start(0), m.end(0)
         after = data[m.end(0) : m.end(0) + 1]
         if not after or after not in ".,;:!?)":

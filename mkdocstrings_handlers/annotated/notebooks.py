@@ -18,6 +18,8 @@ from .sections import Output, Section, _unique, slug
 MIMES = ("image/svg+xml", "image/png", "text/html", "text/plain")
 
 
+NOTHING: dict[str, Any] = {"outputs": [], "metadata": {}}
+HEADING = re.compile(r"^#{2,4} ", re.MULTILINE)
 MAGIC = re.compile(r"^[ ]*[%!]", re.MULTILINE)
 
 
@@ -29,7 +31,7 @@ def read_notebook(path: Path) -> list[Section]:
     """
     ## One section per code cell
 
-    The Markdown above a cell is its prose. Two keys in a cell's metadata matter here, and jupytext writes both on the cell's first line:
+    The Markdown above a cell is its prose; what stands before a heading in it is a section of its own. Two keys in a cell's metadata matter here, and jupytext writes both on the cell's first line:
 
     * `# %% alt="Two histograms, …"`: what a figure shows, for those who can't see it. A figure without it fails the build.
     * `# %% tags=["wide"]`: the output deserves both columns. `tags=["hide-code"]`: only the output is of interest.
@@ -44,13 +46,21 @@ def read_notebook(path: Path) -> list[Section]:
         if cell["cell_type"] == "markdown":
             prose.append(source)
         elif cell["cell_type"] == "code" and source:
-            sections.append(_section("\n\n".join(prose), cell, source, number, path))
+            # What follows from one cell's output isn't what the next cell does: from its heading on, the text stands beside the code.
+            before, beside = _parted("\n\n".join(prose))
+            if before:
+                sections.append(_section(before, NOTHING, "", number, path))
+            sections.append(_section(beside, cell, source, number, path))
             prose = []
     if prose:
-        sections.append(
-            _section("\n\n".join(prose), {"outputs": [], "metadata": {}}, "", len(cells), path)
-        )
+        sections.append(_section("\n\n".join(prose), NOTHING, "", len(cells), path))
     return _unique(sections)
+
+
+def _parted(prose: str) -> tuple[str, str]:
+    """What comes before the last heading, and the rest."""
+    at = max((m.start() for m in HEADING.finditer(prose)), default=0)
+    return prose[:at].strip("\n"), prose[at:]
 
 
 def joined(sections: list[Section]) -> tuple[str, dict[str, range]]:

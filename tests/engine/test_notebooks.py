@@ -80,6 +80,22 @@ def test_markdown_cells_are_the_prose_of_the_next_code_cell(write) -> None:
     assert all(s.kind == "cell" and not s.code_lines for s in sections)
 
 
+def test_what_follows_from_a_cell_does_not_stand_beside_the_next_one(write) -> None:
+    sections = read_notebook(
+        write(
+            markdown("# Title\n\nIntro."),
+            code("a = 1"),
+            markdown("So it is.\n\n## Next\n\nMore."),
+            code("b = 2"),
+        )
+    )
+    assert [(s.prose, s.code) for s in sections] == [
+        ("# Title\n\nIntro.", "a = 1"),
+        ("So it is.", ""),
+        ("## Next\n\nMore.", "b = 2"),
+    ]
+
+
 def test_two_prints_are_one_output_and_a_drawing_beats_its_description(write) -> None:
     (section,) = read_notebook(
         write(code("f()", stream("1\n"), stream("2\n"), FIGURE, alt="A figure"))
