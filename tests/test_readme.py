@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from labml_ws import plots, recorded
+
 
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
@@ -59,3 +61,22 @@ def test_the_results_are_those_of_the_records(root: Path) -> None:
         last = [line for line in epochs if line["kind"] == "epoch"][-1]
         assert f"| {last['epoch']} |" in row
         assert f"| {last['test_accuracy'] * 100:.1f} % |" in row
+
+
+def test_the_sweep_over_batch_sizes_is_that_of_the_records(root: Path) -> None:
+    readme = (root / "README.md").read_text()
+    head, _, *rows = readme[readme.index("| batch size |") :].split("\n\n")[0].splitlines()
+    sizes = [int(cell) for cell in head.split("|")[2:-1]]
+    runs = recorded.read("methods") + recorded.read("batches")
+    nets = ("bn", "gn", "ln", "ws-gn", "bcn", "ws-bcn")
+    expected = []
+    for net in nets:
+        cells = []
+        for size in sizes:
+            found = [
+                100 * r.accuracy for r in runs if (r.net, r.config.batch_size) == (net, size)
+            ]
+            average, spread = recorded.mean_spread(found)
+            cells.append(f"{average:.1f}" + (f" ± {spread:.1f}" if len(found) > 1 else ""))
+        expected.append(f"| {plots.look(net)['label']} | {' | '.join(cells)} |")
+    assert rows == expected

@@ -178,7 +178,7 @@ recorded.provenance(runs)
 # %%
 def written(values):
     average, spread = recorded.mean_spread(values)
-    return f"{average:.1f} ± {spread:.1f}"
+    return f"{average:.1f}" + (f" ± {spread:.1f}" if len(values) > 1 else "      ")
 
 
 print("batch size" + "".join(f"{size:12}" for size in sizes))

@@ -44,6 +44,7 @@ EXPERIMENTS = [
     "driven",
     "conventions",
     "batches",
+    "estimates",
     "digits",
 ]
 recorded = {name: read(name) for name in EXPERIMENTS}
@@ -204,10 +205,18 @@ table(
 #
 # ## Batches
 #
-# Batch sizes below 64 (those of 64 are in [methods](#methods)), one seed of each so far, and not yet every method at every size. The picture is in [Micro-batches](micro_batches.md).
+# Batch sizes below 64 (those of 64 are in [methods](#methods)). The picture is in [Micro-batches](micro_batches.md).
 
 # %% tags=["hide-code", "wide"]
 table(recorded["batches"])
+
+# %% [markdown]
+# ## Estimates
+#
+# WS + BCN at a batch size of 1 with running estimates that move at other speeds than 0.1, one seed ([why](micro_batches.md#how-fast-should-an-estimate-move)). The row to compare with is `ws-bcn-batch1`.
+
+# %% tags=["hide-code", "wide"]
+table(recorded["estimates"])
 
 # %% [markdown]
 # ## The papers’ numbers and ours
