@@ -128,7 +128,8 @@ $(TAKE): $(LIBRARY) $(wildcard mkdocstrings_handlers/annotated/*.py tools/*.py) 
 	@touch $@
 
 build/site.made: $(INPUTS) build/inputs $(MADE) tools/markdown.py tools/search.py tools/finish.py tools/fonts.py tools/bundle.mjs $(INSTALLED)
-	$(if $(filter zensical,$(BUILDER)),$(PY) -m zensical build --clean --strict > build/zensical.log || { cat build/zensical.log; exit 1; },$(PY) -m mkdocs build --strict --quiet)
+	@# (Not --quiet: what it leaves unsaid, it doesn't count as a warning either.)
+	$(PY) -m $(BUILDER) build --strict $(if $(filter zensical,$(BUILDER)),--clean) > build/$(BUILDER).log 2>&1 || { cat build/$(BUILDER).log >&2; exit 1; }
 	@$(PY) -m tools.markdown site
 	@$(PY) -m tools.search site
 	@$(PY) -m tools.finish site

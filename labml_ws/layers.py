@@ -262,15 +262,10 @@ if __name__ == "__main__":
     plain.load_state_dict(layer.state_dict() | {"weight": layer.w_hat.detach()})
     difference = (plain(x) - layer(x)).abs().max()
     print(f"folded into a plain layer, largest difference: {difference:.1e}")
-    # **How do I put it into an existing model?** The layer has no parameter of its own, so a plain convolution can
-    # change its class in place: its weights and hooks stay, and so do the optimizer's references to the weights. Leave
-    # out the convolutions that no normalization follows; here that is the last one.
-    model = nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.GroupNorm(4, 8), nn.ReLU(), nn.Conv2d(8, 10, 1)
-    )
-    convolutions: list[Any] = [
-        module for module in model.modules() if type(module) is nn.Conv2d
-    ]
-    for module in convolutions[:-1]:
-        module.__class__, module.eps = Conv2d, 1e-5
-    print(model)
+    # **How do I put it into a model that I have?** `convert` does it [in place][labml_ws.convert.standardize]: the
+    # layer has no parameter of its own, so a plain convolution can change its class and keep its weights, its hooks and
+    # its place in the optimizer. It also [folds a whole model][labml_ws.convert.fold] when training is over.
+    from labml_ws import convert
+
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(4, 8), nn.ReLU())
+    print(f"standardized: layer {convert.standardize(model)}")

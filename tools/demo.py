@@ -71,18 +71,22 @@ def main(folder: str, *paths: str) -> int:
     # A warning is one that every reader who runs the demo would see.
     warnings.simplefilter("error")
     for path in map(Path.resolve, map(Path, paths)):
+        place = path.relative_to(notebook.ROOT)
         try:
             make(path, Path(folder))
+        except SyntaxError as error:
+            escape = ' Begin the string with r""" to keep its backslashes.'
+            hint = escape if "escape" in error.msg else ""
+            print(f"{place}:{error.lineno}: {error.msg}.{hint}", file=sys.stderr)
+            return 1
         except Exception as error:
-            at = [
-                frame
-                for frame in traceback.extract_tb(error.__traceback__)
-                if frame.filename == str(path)
-            ]
-            line = at[-1].lineno if at else 1
-            place = path.relative_to(notebook.ROOT)
+            frames = traceback.extract_tb(error.__traceback__)
+            at = [frame for frame in frames if frame.filename == str(path)]
+            said = f"{type(error).__name__}: {error}".removesuffix(": ")
+            module = ".".join(place.with_suffix("").parts)
             print(
-                f"{place}:{line}: the demo raised {type(error).__name__}: {error}",
+                f"{place}:{at[-1].lineno if at else 1}: the demo raised {said} "
+                f"(`python -m {module}` shows the way there)",
                 file=sys.stderr,
             )
             return 1

@@ -138,7 +138,7 @@ def _build(project: Path, builder: str, site: str = "site") -> subprocess.Comple
     """Builds the project the way `make` does: as a program of its own."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"}
     command = {
-        "mkdocs": ["mkdocs", "build", "--strict", "--quiet", "--site-dir", site],
+        "mkdocs": ["mkdocs", "build", "--strict", "--site-dir", site],
         "zensical": ["zensical", "build", "--clean", "--strict"],
     }[builder]
     return subprocess.run(

@@ -87,6 +87,7 @@ def test_prose_runs_no_demo_again_and_code_does(
     ("wrong", "says"),
     [
         ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("assert not 1", "AssertionError"),
         ('import warnings; warnings.warn("old")', "UserWarning: old"),
     ],
 )
@@ -96,8 +97,28 @@ def test_a_demo_that_raises_or_warns_fails_with_its_line(
     module.write_text(MODULE.replace("x = 2", wrong))
     assert demo.main(str(module.parent / "records"), str(module)) == 1
     line = MODULE.split("\n").index("    x = 2") + 1
-    assert capsys.readouterr().err.strip() == f"steps.py:{line}: the demo raised {says}"
+    said = f"steps.py:{line}: the demo raised {says} (`python -m steps` shows the way there)"
+    assert capsys.readouterr().err.strip() == said
     assert not (module.parent / "records" / "steps.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ("x = (2", "'(' was never closed."),
+        (
+            'x = "$\\code{x}{x}$"',
+            'invalid escape sequence \'\\c\'. Begin the string with r""" to keep its backslashes.',
+        ),
+    ],
+)
+def test_what_is_no_python_is_named_with_its_own_line(
+    module: Path, capsys: pytest.CaptureFixture[str], wrong: str, says: str
+) -> None:
+    module.write_text(MODULE.replace("x = 2", wrong))
+    assert demo.main(str(module.parent / "records"), str(module)) == 1
+    line = MODULE.split("\n").index("    x = 2") + 1
+    assert capsys.readouterr().err.strip() == f"steps.py:{line}: {says}"
 
 
 def test_a_command_line_is_not_a_demo() -> None:

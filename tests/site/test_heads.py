@@ -107,7 +107,7 @@ def test_with_an_address_a_page_has_a_card_and_an_absolute_404(root: Path, site:
     config.write_text(f"site_dir: build/{config.stem}\n" + (root / "mkdocs.yml").read_text())
     target = root / "build" / config.stem
     env = {**os.environ, "SITE_URL": "https://example.org/ws/", "NO_MKDOCS_2_WARNING": "1"}
-    strict = ["--strict", "--quiet"] if builder == "mkdocs" else ["--strict", "--clean"]
+    strict = ["--strict"] if builder == "mkdocs" else ["--strict", "--clean"]
     try:
         done = subprocess.run(
             [sys.executable, "-m", builder, "build", "-f", config.name, *strict],
