@@ -15,8 +15,8 @@ Neither makes a new layer. A [standardized layer][labml_ws.layers] has no parame
 module can change its class where it is: its weights, its hooks, its place in the `state_dict` and the optimizer's
 references to its parameters all stay.
 
-**Before you do it**, read [where not to][labml_ws.layers]: what no normalization follows is better left as it is, and a
-model that was trained without WS has to be trained on.
+**Before you do it**, read [where not to][labml_ws.layers]. Leave out what no normalization follows, and go on training a
+model that was trained without WS.
 """
 
 from collections.abc import Iterable
@@ -24,19 +24,28 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from labml_ws import layers
+from labml_ws.layers import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+    Linear,
+    StandardizedTranspose,
+)
 from labml_ws.standardization import check_weight
 
 # Each plain layer, and what it becomes. `Linear` is missing on purpose: in most models it is the classifier.
 STANDARDIZED: dict[type[nn.Module], type[nn.Module]] = {
-    nn.Conv1d: layers.Conv1d,
-    nn.Conv2d: layers.Conv2d,
-    nn.Conv3d: layers.Conv3d,
-    nn.ConvTranspose1d: layers.ConvTranspose1d,
-    nn.ConvTranspose2d: layers.ConvTranspose2d,
-    nn.ConvTranspose3d: layers.ConvTranspose3d,
+    nn.Conv1d: Conv1d,
+    nn.Conv2d: Conv2d,
+    nn.Conv3d: Conv3d,
+    nn.ConvTranspose1d: ConvTranspose1d,
+    nn.ConvTranspose2d: ConvTranspose2d,
+    nn.ConvTranspose3d: ConvTranspose3d,
 }
-PLAIN = {ours: plain for plain, ours in STANDARDIZED.items()} | {layers.Linear: nn.Linear}
+PLAIN = {ours: plain for plain, ours in STANDARDIZED.items()} | {Linear: nn.Linear}
 
 
 def standardize(model: nn.Module, skip: Iterable[str] = (), eps: float = 1e-5) -> list[str]:
@@ -65,7 +74,7 @@ def standardize(model: nn.Module, skip: Iterable[str] = (), eps: float = 1e-5) -
     # All are looked at before the first one changes.
     for name, module in wanted.items():
         transposed = isinstance(module, nn.modules.conv._ConvTransposeNd)
-        filters = layers.StandardizedTranspose.filters(module) if transposed else module.weight
+        filters = StandardizedTranspose.filters(module) if transposed else module.weight
         try:
             check_weight(filters, eps)
         except ValueError as error:

@@ -262,10 +262,10 @@ if __name__ == "__main__":
     plain.load_state_dict(layer.state_dict() | {"weight": layer.w_hat.detach()})
     difference = (plain(x) - layer(x)).abs().max()
     print(f"folded into a plain layer, largest difference: {difference:.1e}")
-    # **How do I put it into a model that I have?** `convert` does it [in place][labml_ws.convert.standardize]: the
-    # layer has no parameter of its own, so a plain convolution can change its class and keep its weights, its hooks and
-    # its place in the optimizer. It also [folds a whole model][labml_ws.convert.fold] when training is over.
-    from labml_ws import convert
-
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(4, 8), nn.ReLU())
-    print(f"standardized: layer {convert.standardize(model)}")
+    # **How do I put it into a model that I have?** The layer has no parameter of its own, so a plain convolution can
+    # change its class where it is. Its weights and hooks stay, and so do the optimizer's references to them.
+    # `labml_ws.convert` does it [for a whole model][labml_ws.convert.standardize], and
+    # [folds one][labml_ws.convert.fold] when training is over.
+    existing: Any = nn.Conv2d(16, 32, 3)
+    existing.__class__, existing.eps = Conv2d, 1e-5
+    print(existing)

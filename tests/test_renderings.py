@@ -84,7 +84,7 @@ def test_no_reference_is_left_unresolved(renderings: Renderings) -> None:
         )
         assert (
             re.findall(
-                r"\]\[[\w.]*\]|\[@[\w*]|\\code\{|^:::|^\{ ?[.#]", text, flags=re.MULTILINE
+                r"\]\[[\w.]*\]|\[@[\w*]|\\code\{|^:::|^\{ ?[.#]|\)\{", text, flags=re.MULTILINE
             )
             == []
         ), each.path

@@ -40,7 +40,7 @@ LINK = re.compile(r"(?<=\]\()([^()\s]+)(?=\))")
 CROSS = re.compile(r"\[([^\[\]]+)\]\[([\w.]*)\]")
 # What only a renderer needs: included drawings, classes, anchors, and the tags that hold two blocks beside each other.
 LAYOUT = re.compile(
-    r"^--8<-- .*\n?|^\{ ?[.#:][^{}\n]*\}\n?|^</?div[^>\n]*>\n?| *\{ ?[.#][^{}\n]*\}(?=\s*$)",
+    r"^--8<-- .*\n?|^\{ ?[.#:][^{}\n]*\}\n?|^</?div[^>\n]*>\n?| *\{ ?[.#][^{}\n]*\}(?=\s*$)|(?<=\))\{ download \}",
     re.MULTILINE,
 )
 
@@ -71,6 +71,15 @@ def untied(tex: str) -> str:
     return tex
 
 
+def shown(text: str) -> list[str]:
+    """The modules and notebooks that a page shows, annotated."""
+    return [
+        m[1]
+        for m in DIRECTIVE.finditer(text)
+        if "handler: annotated" in m[2] and "diff_from" not in m[2]
+    ]
+
+
 class Renderings:
     """All pages of the navigation, and where each name is explained."""
 
@@ -94,15 +103,11 @@ class Renderings:
         """Which page a module, class or function is explained on."""
         found: dict[str, Page] = {}
         for page in self.pages:
-            for m in DIRECTIVE.finditer(page.text):
-                if (
-                    "handler: annotated" in m[2]
-                    and "diff_from" not in m[2]
-                    and not m[1].endswith(".ipynb")
-                ):
-                    found[m[1]] = page
-                    for section in read_module(self._source(m[1])):
-                        found[f"{m[1]}.{section.name}".rstrip(".")] = page
+            for module in shown(page.text):
+                if not module.endswith(".ipynb"):
+                    found[module] = page
+                    for section in read_module(self._source(module)):
+                        found[f"{module}.{section.name}".rstrip(".")] = page
         return found
 
     def _source(self, module: str) -> str:

@@ -26,14 +26,10 @@ from mkdocstrings_handlers.annotated.code_only import code_only
 from mkdocstrings_handlers.annotated.torch_docs import torch_url
 from tools import bundle
 from tools.cells import Cell, Resolve, cells, markdown
+from tools.markdown import shown
 
 ROOT = bundle.ROOT
 RECORDED = ROOT / "build" / "demos"
-# A page that compares two objects (`diff_from`) shows no module.
-PAGE = re.compile(
-    r"^::: ([\w./]+)\n    handler: annotated(?!\n    options:\n      diff_from:)", re.MULTILINE
-)
-
 # A command line is no demo. This is what the notebook does in its place.
 COMMANDS = {
     "labml_ws.experiment": (
@@ -49,7 +45,7 @@ def pages(docs: Path) -> dict[str, str]:
     return {
         name: page.relative_to(docs).with_suffix(".html").as_posix()
         for page in sorted(docs.rglob("*.md"))
-        for name in PAGE.findall(page.read_text(encoding="utf-8"))
+        for name in shown(page.read_text(encoding="utf-8"))
     }
 
 
@@ -214,10 +210,10 @@ def files(docs: Path, site: str, repo: str) -> dict[str, str]:
             found[path.relative_to(docs).as_posix()] = tutorial(
                 path, repo, partial(address, site, places, places[name])
             )
-    modules = [name for name in places if not name.endswith(".ipynb")]
-    sources = [
-        (ROOT / f"{n.replace('.', '/')}.py").read_text(encoding="utf-8") for n in modules
-    ]
+    paths = {n: ROOT / f"{n.replace('.', '/')}.py" for n in places if not n.endswith(".ipynb")}
+    # Of a module that isn't there the builder says more than could be said here.
+    modules = [name for name, path in paths.items() if path.is_file()]
+    sources = [paths[name].read_text(encoding="utf-8") for name in modules]
     single, *codes = formatted([bundle.single(), *map(code_only, sources)])
     found[bundle.NAME] = single
     for name, source, code in zip(modules, sources, codes, strict=True):
