@@ -18,7 +18,8 @@ $$y = \underbrace{\text{ChannelNorm}}_{\text{per image, } \code{groups}{G} \text
 And for **micro-batches**, one or two images per step, where batch statistics are noisy, it replaces them with
 *estimates* that are gathered over many steps. That is the first class below.
 [One tutorial](../tutorials/small_batches.md) watches these statistics at work, [another](../tutorials/micro_batches.md)
-trains with them, down to one image per step.
+trains with them, down to one image per step, where they must
+[move slowly](../tutorials/micro_batches.md#how-fast-should-an-estimate-move).
 """
 
 import math

@@ -50,13 +50,15 @@
     say(done ? `Copied ${what}` : "Could not copy: select the text, or download the file");
   };
 
-  // A section's lines are taken from the source by their numbers, so nothing that is drawn on them comes along.
+  // A section's lines are taken from the source by their numbers, so nothing that is drawn on them comes along. What indents all of them is left out:
+  // a demo's lines stand below an `if`, and are pasted where there is none.
   const lines = (code) => {
     const source = texts()?.source.split("\n");
-    return [...code.querySelectorAll(".l")]
-      .map((l) => (!l.id ? l.textContent.trimEnd() : source ? source[l.id.slice(1) - 1] : l.textContent.trimEnd()))
-      .join("\n")
-      .concat("\n");
+    const all = [...code.querySelectorAll(".l")].map((l) =>
+      !l.id ? l.textContent.trimEnd() : source ? source[l.id.slice(1) - 1] : l.textContent.trimEnd(),
+    );
+    const indent = Math.min(...all.filter((line) => line.trim()).map((line) => line.search(/\S/)));
+    return all.map((line) => line.slice(indent)).join("\n").concat("\n");
   };
   for (const code of page.querySelectorAll(".sec > .code")) {
     const count = code.querySelectorAll(".l").length;

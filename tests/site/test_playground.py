@@ -292,7 +292,7 @@ CLAIMS: dict[str, list[tuple[str, int, str, str]]] = {
 @pytest.mark.parametrize("setting", CLAIMS)
 def test_what_the_page_says_of_a_setting_is_what_it_shows(tab: Page, setting: str) -> None:
     link = tab.locator(f'article a[href="#{setting}"]')
-    around = link.locator("xpath=..").text_content() or ""
+    around = (link.locator("xpath=..").text_content() or "").replace("\N{NO-BREAK SPACE}", " ")
     link.click()
     tab.evaluate(FRAMES)
     shown = cells(tab, "weights-numbers") | cells(tab, "stream-numbers")

@@ -63,6 +63,20 @@ def test_a_section_is_copied_as_it_stands_in_the_source(
     assert copied[0].startswith("def standardize(")
 
 
+def test_a_demo_is_copied_without_what_indents_it(
+    context: BrowserContext, bases: dict[str, str], root: Path
+) -> None:
+    page = context.new_page()
+    page.goto(f"{bases['http']}/{PAGE}")
+    button = page.locator(".sec button.corner").last
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").filter(has_text="Copied")).to_be_visible()
+    copied = clipboard(page)
+    assert copied.startswith("from torch.utils.benchmark import Timer")
+    compile(copied, "pasted", "exec")
+
+
 @origins
 @pytest.mark.parametrize(("what", "folder"), [("module", ""), ("code only", "code-only/")])
 def test_a_module_is_copied_whole_or_as_code_only(
