@@ -64,11 +64,11 @@ def run(path: Path) -> Printed:
     """Runs the demo of a module as `python path` would. Whatever it raises passes through, and fails the build."""
     recorder = Recorder(str(path), demo(path.read_text(encoding="utf-8")))
     with contextlib.redirect_stdout(recorder):
-        start(path)
+        run_as_main(path)
     return recorder.printed
 
 
-def start(path: Path) -> None:
+def run_as_main(path: Path) -> None:
     """As from a command line without arguments, whatever those of the program are that runs the demos."""
     arguments, sys.argv = sys.argv, [str(path)]
     try:

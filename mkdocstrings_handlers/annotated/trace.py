@@ -21,7 +21,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from .bindings import MISSING, Site, header, sites
-from .demos import start
+from .demos import run_as_main
 from .openings import first_line
 
 # The mean and the standard deviation of a tensor, and whether all of it is one number: asked of the caller, as the engine doesn't know PyTorch.
@@ -205,7 +205,7 @@ def _trace(path: Path, measure: Measure) -> dict[tuple[int, str], Seen | None]:
     with contextlib.redirect_stdout(io.StringIO()):
         sys.settrace(tracer)
         try:
-            start(path)
+            run_as_main(path)
         finally:
             sys.settrace(before)
     return tracer.told()
