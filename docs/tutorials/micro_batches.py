@@ -149,7 +149,7 @@ for label, size, found in lines:
 #
 # ## On CIFAR-10
 #
-# The same rule, six methods, smaller and smaller batches: the VGG at a quarter of its width, 8,000 training images, four epochs, three seeds. A batch size of 1 takes 32,000 steps, one
+# The same rule, six methods, smaller and smaller batches: the VGG at a quarter of its width, 8,000 training images, four epochs, three seeds (so far one at a batch size of 2). A batch size of 1 takes 32,000 steps, one
 # of 64 takes 500. Lines go through the means, dots are single runs; a run that diverged counts as a guess, 10 %. WS + BCN is the one with estimated statistics; BCN takes those of its batch.
 
 # %% alt="Test accuracy on CIFAR-10 against batch size from 64 to 1, six methods, lines through the means of the seeds." tags=["wide"]

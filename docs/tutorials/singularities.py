@@ -182,7 +182,7 @@ for axis in (above, below):
 plt.show()
 recorded.provenance(runs)
 
-# %%
+# %% tags=["wide"]
 print("         dead at the start, at the end   nearly dead   distance   accuracy")
 for name, label in LABELS.items():
     of_net = [run for run in runs if run.net == name]

@@ -158,6 +158,7 @@ def test_every_listing_has_one_button_and_every_page_its_line(
     lines = 0
     for name in page_names:
         page.goto(f"{bases['http']}/{name}")
+        page.wait_for_function("!document.getElementById('late')")  # the script that comes last has run
         counts = page.evaluate(
             """() => [...document.querySelectorAll(".sec > .code")].map(code => [
               code.querySelector(".l") ? 1 : 0,
