@@ -10,6 +10,7 @@ from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from time import monotonic
 from typing import Any
 
 from playwright.sync_api import Browser, Page, Response, sync_playwright
@@ -18,7 +19,11 @@ from tools import chromium
 
 WIDTHS = (1440, 1024, 390)
 HEIGHT = 900
+PATIENCE = 60  # seconds
 SETTLED = "matchMedia('(scripting: none)').matches || !document.getElementById('late')"
+# Where one types, and what links to something found: in Material's search, and in Zensical's.
+QUERY = ".md-search__input, dialog[aria-label=Search] input"
+FOUND = ".md-search-result__item a, dialog[aria-label=Search] a[role=option]"
 
 
 def pages(site: Path) -> list[str]:
@@ -126,7 +131,12 @@ def launch() -> Iterator[Browser]:
         # A page's scripts come after its first paint. Who opens it to press a key waits for them.
         def settled(page: Page, *args: Any, **kwargs: Any) -> Response | None:
             response = goto(page, *args, **kwargs)
+            until = monotonic() + PATIENCE
             while not page.evaluate(SETTLED):
+                if monotonic() > until:
+                    raise TimeoutError(
+                        f"the scripts of {page.url} have not come in {PATIENCE} s"
+                    )
                 page.wait_for_timeout(20)
             return response
 

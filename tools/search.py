@@ -126,12 +126,15 @@ def documents(html: str, page: str, title: str) -> list[dict[str, Any]]:
     return found
 
 
-def rewrite(site: Path) -> None:
-    # MkDocs' index, or Zensical's, where an entry also says where in the navigation it is.
+def find(site: Path) -> tuple[Path, str]:
+    """MkDocs' index and what it calls its entries, or Zensical's, where an entry also says where in the navigation it is."""
     index = site / "search" / "search_index.json"
-    index = index if index.is_file() else site / "search.json"
+    return (index, "docs") if index.is_file() else (site / "search.json", "items")
+
+
+def rewrite(site: Path) -> None:
+    index, kind = find(site)
     content = json.loads(index.read_text(encoding="utf-8"))
-    kind = "docs" if "docs" in content else "items"
     made: dict[str, list[dict[str, Any]]] = {}
     docs = []
     for doc in content[kind]:

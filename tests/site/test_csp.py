@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tools.browser import declared
+from tools.browser import FOUND, declared
 
 pytestmark = pytest.mark.browser
 
@@ -54,7 +54,7 @@ def test_search_palette_and_copy_work_under_the_policy(tab: Page, address: str) 
     assert tab.evaluate(scheme) != before
     tab.locator("body").press("/")
     tab.keyboard.type("weight", delay=10)
-    expect(tab.locator(".md-search-result__item").first).to_be_visible(timeout=60_000)
+    expect(tab.locator(FOUND).first).to_be_visible(timeout=60_000)
     tab.keyboard.press("Escape")
     copy = tab.locator("pre [data-clipboard-target], pre [data-md-type=copy]").first
     if copy.count():

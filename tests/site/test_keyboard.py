@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tools.browser import FOUND, QUERY
+
 pytestmark = pytest.mark.browser
 
 MOST = 1500  # steps; a page whose end is not reached by then has a trap
@@ -86,11 +88,11 @@ def test_the_skip_link_leads_past_the_navigation(open_page: Open) -> None:
 def test_the_search_opens_and_closes_with_keys(open_page: Open) -> None:
     tab = open_page("index.html", 1440)
     tab.keyboard.press("/")
-    expect(tab.locator(".md-search__input")).to_be_focused()
+    expect(tab.locator(QUERY)).to_be_focused()
     tab.keyboard.type("standardization", delay=10)
-    expect(tab.locator(".md-search-result__item").first).to_be_visible(timeout=60_000)
+    expect(tab.locator(FOUND).first).to_be_visible(timeout=60_000)
     tab.keyboard.press("Escape")
-    expect(tab.locator(".md-search__output")).not_to_be_visible()
+    expect(tab.locator(FOUND).first).not_to_be_visible()
 
 
 def test_the_scheme_changes_with_a_key(open_page: Open) -> None:

@@ -23,7 +23,6 @@ def test_no_script_has_the_whole_page_styled_again(browser: Browser, address: st
     session.on("Tracing.tracingComplete", lambda e: ended.append(e))
     session.send("Tracing.start", {"transferMode": "ReportEvents", "traceConfig": {"includedCategories": ["devtools.timeline"]}})
     tab.goto(f"{address}/{page}", wait_until="networkidle")
-    tab.wait_for_function("!document.getElementById('late')")
     session.send("Tracing.end")
     while not ended:
         tab.wait_for_timeout(20)
@@ -50,7 +49,6 @@ def test_no_script_has_the_whole_page_styled_again(browser: Browser, address: st
 def test_the_theme_leaves_the_color_scheme_to_the_page(browser: Browser, address: str) -> None:
     tab = browser.new_page()
     tab.goto(f"{address}/index.html", wait_until="networkidle")
-    tab.wait_for_function("!document.getElementById('late')")
     said = tab.evaluate("[...document.querySelectorAll('meta[name=color-scheme]')].map((meta) => meta.content)")
     tab.close()
     assert said == ["light dark"]

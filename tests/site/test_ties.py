@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tools.search import find
+
 pytestmark = pytest.mark.browser
 
 PAGE = "annotated/standardization.html"
@@ -169,6 +171,7 @@ def test_the_page_stays_light(site: Path) -> None:
 
 @pytest.mark.parametrize("words", ["raw weight", "σ² sigma", "w_hat"])
 def test_the_search_knows_the_symbols(site: Path, words: str) -> None:
-    index = (site / "search" / "search_index.json").read_text(encoding="utf-8")
-    found = [entry["location"] for entry in json.loads(index)["docs"] if words in entry["text"]]
+    index, kind = find(site)
+    entries = json.loads(index.read_text(encoding="utf-8"))[kind]
+    found = [entry["location"] for entry in entries if words in entry["text"]]
     assert any(location.startswith(PAGE) for location in found)
