@@ -77,6 +77,6 @@ def test_the_sweep_over_batch_sizes_is_that_of_the_records(root: Path) -> None:
                 100 * r.accuracy for r in runs if (r.net, r.config.batch_size) == (net, size)
             ]
             average, spread = recorded.mean_spread(found)
-            cells.append(f"{average:.1f}" + (f" ± {spread:.1f}" if len(found) > 1 else ""))
+            cells.append(f"{average:.1f} ± {spread:.1f}")
         expected.append(f"| {plots.look(net)['label']} | {' | '.join(cells)} |")
     assert rows == expected

@@ -149,7 +149,7 @@ for label, size, found in lines:
 #
 # ## On CIFAR-10
 #
-# The same rule, six methods, smaller and smaller batches: the VGG at a quarter of its width, 8,000 training images, four epochs, three seeds (so far one at a batch size of 2). A batch size of 1 takes 32,000 steps, one
+# The same rule, six methods, smaller and smaller batches: the VGG at a quarter of its width, 8,000 training images, four epochs, three seeds. A batch size of 1 takes 32,000 steps, one
 # of 64 takes 500. Lines go through the means, dots are single runs; a run that diverged counts as a guess, 10 %. WS + BCN is the one with estimated statistics; BCN takes those of its batch.
 
 # %% alt="Test accuracy on CIFAR-10 against batch size from 64 to 1, six methods, lines through the means of the seeds." tags=["wide"]
@@ -176,15 +176,11 @@ recorded.provenance(runs)
 
 
 # %%
-def written(values):
-    average, spread = recorded.mean_spread(values)
-    return f"{average:.1f}" + (f" ± {spread:.1f}" if len(values) > 1 else "      ")
-
-
 print("batch size" + "".join(f"{size:12}" for size in sizes))
 for name in NETS:
-    cells = (written(results[name][size]) for size in sizes)
-    print(f"{plots.look(name)['label']:10}" + "".join(f"{cell:>12}" for cell in cells))
+    pairs = (recorded.mean_spread(results[name][size]) for size in sizes)
+    cells = "".join(f"{average:6.1f} ± {spread:.1f}" for average, spread in pairs)
+    print(f"{plots.look(name)['label']:10}{cells}")
 print("diverged:", ", ".join(run.name for run in runs if run.diverged) or "none")
 reference, _ = recorded.mean_spread(results["bn"][64])
 print("compared with BN at 64, at 1:")
