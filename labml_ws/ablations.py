@@ -6,9 +6,9 @@ Variants of the convolution and of the normalization that nobody should use, to 
 
 | `--variant` | what the convolution sees |
 |---|---|
-| `paper` | $\hat W$, as the paper's equation says (without WS, with `--no-ws`, it sees $W$) |
+| `paper` | $\hat W$, as the paper's equation says (and with `--no-ws` simply $W$) |
 | `center`, `scale` | one of the two steps alone |
-| `unbiased` | the variance divided by $I - 1$ |
+| `unbiased` | a variance with $I - 1$ in the place of $I$ |
 | `eps-outside` | $\sigma + \epsilon$ instead of $\sqrt{\sigma^2 + \epsilon}$ |
 """
 
@@ -51,6 +51,7 @@ def eps_outside(weight: Tensor, eps: float) -> Tensor:
     return ((weight.flatten(1) - mean) / (std + eps)).view_as(weight)
 
 
+# What `--variant` can name, beside `paper`.
 VARIANTS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "center": center,
     "scale": scale,
@@ -86,7 +87,7 @@ class Driven(nn.Module):
 
     $$y_c = \text{BN}(x)_c + \code{self.offset}{\delta_c}, \qquad \code{self.offset}{\delta_c} \sim \mathcal N(0, \text{distance}^2).$$
 
-    The offset stands before BatchNorm's own shift $\beta_c$, which could take it back, but has to learn to.
+    BatchNorm's own shift $\beta_c$ could take the offset back, but has to learn to.
 
     * `norm`: a normalization with an attribute `bias` of shape `[C]`
     * `distance`: how far to move, in standard deviations; `seed`: of the draw

@@ -53,7 +53,7 @@ class EstimatedBatchNorm(nn.Module):
       channel
 
     Input `[B, C, *]` with any number of trailing dimensions, or none; output of the same shape and dtype. Parameters
-    and buffers have the names of [torch.nn.BatchNorm2d][], and `state_dict`s travel between the two. Raises
+    and buffers have the names of [torch.nn.BatchNorm2d][], and a `state_dict` of one can be loaded into the other. Raises
     `ValueError` for fewer than 1 channel, a `momentum` outside 0 to 1, or an input with another number of channels.
 
     Source: [@qiao2019rethinking], the algorithm for micro-batch BCN; order of updates

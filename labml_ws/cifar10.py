@@ -71,7 +71,7 @@ def load(data: str = "hub") -> Images:
     """
     if data == "digits":
         return digits()
-    # Imported here, so that digits, the demo and the tests need neither the package nor its second of start-up.
+    # Imported here, so that digits, the demo and the tests need neither the package nor the second that it takes to start.
     import datasets
 
     datasets.disable_progress_bars()
@@ -109,6 +109,7 @@ def load_from_hub() -> Any:
         datasets.config.HF_HUB_OFFLINE = offline
 
 
+# A folder has the hub's own files, or others of that schema.
 def load_folder(folder: str) -> Any:
     import datasets
 
@@ -259,7 +260,7 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
     """
     ## Batches
 
-    A data set that is asked for all images of a batch at once (`__getitems__`), instead of for one after the other to
+    A data set that is asked for all images of a batch at once (`__getitems__`), instead of one by one, to
     be stacked again.
     """
 

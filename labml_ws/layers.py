@@ -66,7 +66,7 @@ class Conv2d(nn.Conv2d):
     """
 
     # **Over which elements?** Those of one filter:
-    # $\frac{\code{in_channels}{C_{in}}}{\code{groups}{groups}} \code{kernel_size}{k_h k_w}$ weights for each output
+    # $\code{in_channels}{C_{in}} / \code{groups}{\text{groups}} \cdot \code{kernel_size}{k_h k_w}$ weights for each output
     # channel. Groups need no special care, as torch stores only the channels that a filter really reads.
     def __init__(
         self,
@@ -147,7 +147,7 @@ class Standardized(nn.Module):
 class Conv1d(Standardized, nn.Conv1d):
     r"""
     Standardized [torch.nn.Conv1d][]: input `[B, C_in, L]`, output `[B, C_out, L']`. A filter has
-    $\frac{C_{in}}{groups} \cdot k$ weights.
+    $C_{in} / \text{groups} \cdot k$ weights.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -157,7 +157,7 @@ class Conv1d(Standardized, nn.Conv1d):
 class Conv3d(Standardized, nn.Conv3d):
     r"""
     Standardized [torch.nn.Conv3d][]: input `[B, C_in, D, H, W]`, output `[B, C_out, D', H', W']`. A filter has
-    $\frac{C_{in}}{groups} \cdot k_d k_h k_w$ weights.
+    $C_{in} / \text{groups} \cdot k_d k_h k_w$ weights.
     """
 
     def forward(self, input: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ def filter_statistics(model: nn.Module) -> dict[str, FilterStatistics]:
 
 
 class Shares(NamedTuple):
-    """Of the squared gradient norm that arrives at a step, the share that it takes out, 0 to 1."""
+    """Of the squared gradient norm that arrives at one of the two steps of WS, scaling and centering, the share that it takes out, 0 to 1."""
 
     scaling: float
     centering: float
@@ -116,7 +116,7 @@ def gradient_shares(
         centered = weights[name].flatten(1)
         centered = centered - centered.mean(dim=1, keepdim=True)
         w_hat = layer.weight.detach().flatten(1)
-        # eps makes the rows of $\hat W$ a little shorter than $\sqrt I$, and what the step takes out a little less.
+        # With $\epsilon$ the rows of $\hat W$ are a little shorter than $\sqrt I$, and what the step takes out is a little less.
         after_scaling = g - w_hat * (g * w_hat).mean(dim=1, keepdim=True)
         sigma = centered.norm(dim=1, keepdim=True) / w_hat.norm(dim=1, keepdim=True)
         after_scaling = after_scaling / sigma

@@ -128,7 +128,7 @@ def source(config: "Config", folder: Path = Path(__file__).parent) -> str:
 
     16 hexadecimal digits that change with the code of the modules that compute: what is standardized, normalized, built
     and fed, and, where the settings ask for them, [measures](measure.md) and [variants](ablations.md). Comments and
-    docstrings do not count. A record whose digits are no longer those of the code says so, and no page is built from
+    docstrings do not count. Where a record's digits are no longer those of the code, the check says so, and no page is built from
     it.
     """
     digest = hashlib.sha256()
@@ -170,7 +170,7 @@ def processor() -> str:
 
 
 def model() -> str:
-    """What decides about the last digits: instructions that torch uses, family and model of the processor."""
+    """What decides the last digits: instructions that torch uses, family and model of the processor."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     found = dict(

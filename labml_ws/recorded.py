@@ -1,8 +1,8 @@
 r"""
 # Reading the records
 
-A figure about training reads [the records](record.md) of an experiment and says so in a line below it. Neither can be
-had without the other: an unfinished record is refused here, and so is one that was made by code that has changed
+A figure about training reads [the records](record.md) of an experiment and says so in a line below it. What is read
+here is checked first: an unfinished record is refused, and so is one that was made by code that has changed
 since. The tutorials are executed when the site is built, so such a record fails the build.
 
 ```python
@@ -178,7 +178,8 @@ class Provenance:
             f'<a href="recorded_run.html#{name}">{escape(name)}</a>'
             for name in self.experiments
         )
-        return f'<p class="provenance">{links}: {escape(self.text)}</p>'
+        text = re.sub(r"\d{4}-\d\d-\d\d", r'<span class="nobr">\g<0></span>', escape(self.text))
+        return f'<p class="provenance">{links}: {text}</p>'
 
 
 def provenance(runs: list[Run]) -> Provenance:

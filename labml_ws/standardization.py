@@ -40,7 +40,7 @@ def weight_standardization(weight: Tensor, eps: float = 1e-5) -> Tensor:
     \frac{\code{flat}{W_{i,j}} - \code{mean}{\mu_i}}{\sqrt{\code{var}{\sigma_i^2} + \code{eps}{\epsilon}}}$$
 
     Row $i$ is the filter of one output channel, and $j$ runs over all its weights. Their number is the **fan-in**, for
-    a 2-D convolution $I = \frac{C_{in}}{groups} \cdot k_h \cdot k_w$. Each filter is treated by itself; nothing is
+    a 2-D convolution $I = C_{in} / \text{groups} \cdot k_h k_w$. Each filter is treated by itself; nothing is
     shared or learned.
 
     * `weight`: the raw weight, of shape `[C_out, C_in / groups, *kernel]` with any number of kernel dimensions, or

@@ -70,7 +70,7 @@ ORACLES: dict[str, dict[str, Any]] = {
     "BCN, labml": {"eps": 1e-5, "less": 1},
     "JAX": {"eps": 1e-5, "outside": True},
     "timm": {"eps": 1e-6},
-    "timm’s BiT": {"eps": 1e-8},
+    "timm's BiT": {"eps": 1e-8},
     "BiT": {"eps": 1e-10},
     "lucidrains": {"eps": 1e-3},  # float64 is "otherwise"
     "NFNets": {"eps": 1e-4, "threshold": True},
@@ -158,7 +158,7 @@ def test_page_quotes_what_dividing_by_one_less_does(page: Any, prose: dict[str, 
 
 
 @pytest.mark.parametrize(
-    "name", ["authors", "JAX", "timm", "timm’s BiT", "BiT", "NFNets", "timm scaled"]
+    "name", ["authors", "JAX", "timm", "timm's BiT", "BiT", "NFNets", "timm scaled"]
 )
 def test_page_says_what_less_eps_does_to_large_layers_at_default_initialization(
     page: Any, name: str
@@ -176,11 +176,11 @@ def test_page_says_that_there_is_no_common_result_for_narrow_filters(page: Any) 
     same = {name for name, error in errors.items() if error < 1e-4}
     assert same == {"ours", "paper", "printed", "BCN, labml", "lucidrains"}
     assert errors["timm"] > 2 < errors["NFNets"]
-    assert min(errors[name] for name in ("authors", "JAX", "timm’s BiT", "BiT")) > 20
+    assert min(errors[name] for name in ("authors", "JAX", "timm's BiT", "BiT")) > 20
 
 
 @pytest.mark.parametrize(
-    "name", ["authors", "JAX", "timm", "timm’s BiT", "BiT", "NFNets", "timm scaled"]
+    "name", ["authors", "JAX", "timm", "timm's BiT", "BiT", "NFNets", "timm scaled"]
 )
 def test_page_says_that_at_0_02_eps_counts_1_to_2_percent(page: Any, name: str) -> None:
     for fan_in in (27, 576, 4608):
@@ -222,7 +222,7 @@ def test_page_says_what_becomes_of_fp16(page: Any) -> None:
     expected = {name: page.distance(form, full) for name, form in page.FORMS.items()}
     assert math.isnan(errors.pop("BiT"))
     assert errors.pop("JAX") > 10 * expected.pop("JAX") > 200
-    for name in ("timm", "timm’s BiT", "timm scaled", "authors"):
+    for name in ("timm", "timm's BiT", "timm scaled", "authors"):
         assert errors[name] == pytest.approx(expected[name], rel=0.01)
     for name in ("ours", "paper", "BCN, labml"):
         assert errors[name] < 1e-3
@@ -235,7 +235,7 @@ def test_page_says_what_becomes_of_a_fan_in_of_1(page: Any) -> None:
     outcomes = {
         name: page.attempt(form, torch.ones(4, 1, 1, 1)) for name, form in page.FORMS.items()
     }
-    raising = {"ours", "timm", "timm’s BiT", "timm scaled"}
+    raising = {"ours", "timm", "timm's BiT", "timm scaled"}
     assert {name for name, outcome in outcomes.items() if outcome == "raises"} == raising
     assert {name for name, it in outcomes.items() if it == "nan"} == {"authors", "BCN, labml"}
     assert set(outcomes.values()) == {"raises", "nan", "zeros"}

@@ -90,9 +90,10 @@ def runs() -> Iterator[tuple[str, str]]:
         for batch in (16, 4, 1, 8, 2):  # 64 is in methods
             for net in SWEPT:
                 yield f"batches/{net}-batch{batch}-seed{seed}", small(net, seed, batch)
-    for momentum in MOMENTA:
-        more = f"--momentum {momentum:g}"
-        yield f"estimates/ws-bcn-momentum{momentum:g}-seed0", small("ws-bcn", 0, 1, more=more)
+    for seed in SEEDS:
+        for momentum in MOMENTA:
+            name = f"estimates/ws-bcn-momentum{momentum:g}-seed{seed}"
+            yield name, small("ws-bcn", seed, 1, more=f"--momentum {momentum:g}")
 
 
 # Runs whose end is looked at once more, in two directions: with and without WS.

@@ -13,7 +13,7 @@
 # %% [markdown]
 # # Gradients
 #
-# WS standardizes weights, and by doing so, its authors write, it normalizes gradients: on the way back each of its two steps takes a component out of
+# WS standardizes weights, and by doing so, its authors write, it normalizes gradients. On the way back each of its two steps takes a component out of
 # the gradient: centering takes out its mean, scaling its part along the filter ([@qiao2019micro]). [What flows back](../annotated/standardization.md#what-flows-back) has the formula. How
 # much is there to take, in a network that is being trained? And is a gradient with less in it a smaller one?
 
@@ -187,7 +187,7 @@ recorded.provenance(runs["ws-gn"])
 # %% [markdown]
 # ## One step alone
 #
-# Four networks, all with GroupNorm: with neither step, with one of them, with both. How long is the gradient in each layer, how uneven are the layers, and how much of it is mean? (Means over the seeds; in orange, the two that center.)
+# Four networks, all with GroupNorm: with neither step, with one of them, with both. How long is the gradient in each layer, how uneven are the layers, and how much of it is mean? (Means over the seeds. Orange: the two that center, WS + GN drawn through, centering only dotted. Gray: the two that don't, GN dashed, scaling only dash-dotted.)
 
 # %% alt="Length of the gradient by layer, logarithmic, of four networks. At the start it grows more than ten-fold from the first layer to the last without centering, and its longest is about twice its shortest with it. At the end of training the four are alike." tags=["wide"]
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.6), sharey=True)
@@ -214,13 +214,13 @@ recorded.provenance(methods)
 # And does it matter? The two steps are worth very different things.
 
 # %% alt="Test accuracy of the four networks, a dot for each seed. With neither step and with scaling only about 41 percent; with centering only and with both about 53 percent." tags=["wide"]
-figure, axis = plt.subplots(figsize=(7.2, 1.9))
+figure, axis = plt.subplots(figsize=(5.2, 1.9))
 for place, (net, look) in enumerate(nets.items()):
     accuracies = [100 * run.accuracy for run in runs[net]]
     axis.plot(accuracies, [place] * len(accuracies), "o", color=look["color"])
     mean, spread = recorded.mean_spread(accuracies)
     print(f"{look['label']:14} {mean:.1f} ± {spread:.1f} %")
-axis.set(xlabel="test accuracy, %", ylim=(-0.5, 3.5))
+axis.set(xlabel="test accuracy (%)", ylim=(-0.5, 3.5))
 axis.set_yticks(range(4), [look["label"] for look in nets.values()])
 axis.invert_yaxis()
 plt.show()

@@ -27,6 +27,7 @@ from functools import partial
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from IPython.display import display
 from torch import nn
 from torch.nn import functional as F
 
@@ -50,7 +51,10 @@ x, y = images[:128], labels[:128]
 # out: the same weights, the same batch, the same loss. The first step is linear. On a filter of $I$ weights it is the projection $P = 1 - \frac{1}{I} \mathbf 1 \mathbf 1^{\top}$, so
 # from the Hessian $H$ in $\dot W$ it makes $PHP$ in $W$, and
 #
-# $$\lVert PHP \rVert_F^2 = \lVert H \rVert_F^2 - \frac{2}{I} \sum_i \Big(\sum_j H_{ij}\Big)^2 + \frac{1}{I^2} \Big(\sum_{i,j} H_{ij}\Big)^2 \le \lVert H \rVert_F^2.$$
+# \begin{align}
+# \lVert PHP \rVert_F^2 &= \lVert H \rVert_F^2 - \frac{2}{I} \sum_i \Big(\sum_j H_{ij}\Big)^2 + \frac{1}{I^2} \Big(\sum_{i,j} H_{ij}\Big)^2 \\
+# &\le \lVert H \rVert_F^2.
+# \end{align}
 #
 # A projection makes no vector longer, so no eigenvalue of $PHP$ is further from zero than the largest of $H$. That holds for any network and any weights. The second step is not linear and
 # has no such bound: it takes out a direction, but what is left is multiplied by $1/\sigma$, and a curvature by about $1/\sigma^2$.
@@ -146,19 +150,27 @@ def trained(conv, rate, seed):
     return net
 
 
+def name_lines(axis, lines, at, heights):
+    """The loss at each line of a contour map, where the line crosses the vertical through the middle."""
+    rising = heights[len(at) // 2 :, len(at) // 2]
+    up = np.interp(lines.levels, rising, at[len(at) // 2 :], left=np.nan, right=np.nan)
+    axis.clabel(lines, fontsize=9.5, manual=[(0, y) for y in up if y < 0.9])
+
+
 settings = [(0.02, 0), (0.02, 1), (0.05, 0), (0.05, 1)]  # learning rate and seed
 pairs = [{"gn": trained(nn.Conv2d, *s), "ws-gn": trained(Conv2d, *s)} for s in settings]
 
 # %% alt="Two contour maps of the loss, without WS and with WS. The lines of equal loss are closer to the center without WS." tags=["wide", "computed"]
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.7), sharey=True)
-at = torch.linspace(-1, 1, 11)
+at = np.linspace(-1, 1, 21)
 for axis, (name, net) in zip(axes, pairs[0].items(), strict=True):
-    heights = loss_surface(net, x, y, points=11)
+    heights = loss_surface(net, x, y, points=21).numpy()
     color = plots.look(name)["color"]
-    lines = axis.contour(at, at, heights, [0.1, 0.3, 1, 2, 3, 4], colors=color, linewidths=1)
-    axis.clabel(lines, fontsize=9)
+    lines = axis.contour(at, at, heights, [0.3, 1, 2, 3, 4], colors=color, linewidths=1)
+    name_lines(axis, lines, at, heights)
     axis.plot(0, 0, "+", color="black")
     axis.set(title=plots.look(name)["label"], aspect="equal", xlabel="filter lengths")
+    axis.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1])
 plt.show()
 
 
@@ -192,12 +204,12 @@ for measure in found[0]["gn"]:
     print(f"{measure:24}" + " ".join(f"{ratio:10.2f}" for ratio in ratios))
 
 # %% [markdown]
-# The plane above agrees with the claim; of the four networks' planes (*loss half a length away*) one does not. The other numbers depend on the learning rate: at the lower one the network with WS is the smoother, at the higher one some say so and some the opposite. A landscape
+# The plane above agrees with the claim; of the four pairs' planes (*loss half a length away*) one does not. The other numbers depend on the learning rate: at the lower one the network with WS is the smoother, at the higher one some say so and some the opposite. A landscape
 # belongs to a way of training as much as to an architecture.
 #
 # ## Through training, on CIFAR-10
 #
-# The same measures on one batch of 128 training images, at every hundredth step of the recorded runs: a quarter-width VGG with GroupNorm, BatchNorm and BCN, each without WS (dashed) and with it, all at one learning rate. A
+# Four of these measures on one batch of 128 training images, at every hundredth step of the recorded runs: a quarter-width VGG with GroupNorm, BatchNorm and BCN, each without WS (dashed) and with it, all at one learning rate. A
 # thin line is a seed, a thick one their geometric mean. BCN without WS takes the statistics of its batch, with WS it takes running estimates, each as it was meant: that pair differs in two things.
 
 
@@ -244,11 +256,11 @@ for axis, net in zip(axes.flat, ("gn", "ws-gn", "bn", "ws-bn"), strict=True):
     color = plots.look(net)["color"]
     axis.contour(at, at, found["losses"], np.arange(1.25, 4, 0.5), colors=color, linewidths=0.8)
     bold = axis.contour(at, at, found["losses"], np.arange(1, 4, 0.5), colors=color)
-    axis.clabel(bold, fontsize=9)
-    lowest, edge = np.min(found["losses"]), np.mean(np.array(found["losses"])[4:-4:8, 4:-4:8])
-    print(
-        f"{plots.look(net)['label']:8} in the middle {lowest:.2f}, half a length each way {edge:.2f}"
-    )
+    losses = np.array(found["losses"])
+    name_lines(axis, bold, at, losses)
+    middle, edge = losses[8, 8], np.mean(losses[4:-4:8, 4:-4:8])
+    label = plots.look(net)["label"]
+    print(f"{label:8} in the middle {middle:.2f}, half a length each way {edge:.2f}")
     axis.set(
         title=plots.look(net)["label"], aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1]
     )
@@ -288,19 +300,17 @@ compared = {
 }
 shown = ("loss_range", "predictiveness", "beta", "relative_eigenvalue")
 figure, axes = plt.subplots(1, 4, figsize=(7.2, 2.8), sharex=True, sharey=True)
-print(
-    f"{'mean of the seeds':20}"
-    + "".join(f"{m.split('_')[-1]:>16}" for m in shown)
-    + "   accuracy"
-)
+rows = []
 for place, (name, pair) in enumerate(compared.items()):
-    line = f"{name:20}"
+    cells = []
     for axis, measure in zip(axes, shown, strict=True):
         ratios = at_equal_loss(*pair, measure)
-        line += f"{np.exp(np.log(ratios).mean()):16.2f}"
+        cells.append(f"{np.exp(np.log(ratios).mean()):.2f}")
         axis.plot(ratios, [place] * len(ratios), "o", color=plots.COLORS[pair[1]], markersize=5)
     accuracy = [np.mean([run.accuracy for run in runs[net].values()]) for net in pair]
-    print(f"{line}   {accuracy[0]:.1%} / {accuracy[1]:.1%}")
+    rows.append([name, *cells, *(f"{100 * one:.1f} %" for one in accuracy)])
+heads = [*(measure.replace("_", " ") for measure in shown), "accuracy", "of the other"]
+display(plots.Table("At equal loss: ratios, means of the seeds", heads, rows))
 for axis, measure in zip(axes, shown, strict=True):
     axis.axvline(1, color="black", linewidth=0.8)
     axis.set_title(measure.replace("_", "\n"))

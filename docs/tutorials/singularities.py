@@ -28,6 +28,7 @@ from statistics import mean
 
 import matplotlib.pyplot as plt
 import torch
+from IPython.display import display
 from torch import nn
 from torch.nn import functional as F
 
@@ -71,7 +72,7 @@ for name in METHODS:
 # %% [markdown]
 # ## Counting
 #
-# [`active_fractions`][labml_ws.measure.active_fractions] says, for each channel, at which share of all images and positions it is above zero, here over the 360 test images. A channel at 0 is **dead**, one below 1 %
+# [`active_fractions`][labml_ws.measure.active_fractions] says, for each channel, on what share of all images and positions it is above zero, here over the 360 test images. A channel at 0 is **dead**, one below 1 %
 # **nearly dead**. The figure has a dot per seed.
 
 
@@ -157,7 +158,7 @@ for name in shown:
 # ## On CIFAR-10, through training
 #
 # The same counts from the recorded runs: the VGG at a quarter of its width (1,056 channels), 8,000 training images, four epochs, the same learning rate for all, counted on 1,000 test images.
-# Thick lines are means over the seeds, thin ones single runs. WS + BCN normalizes by running estimates, BCN by the statistics of its batch.
+# Thick lines are means over the seeds, thin ones single runs; a color is a normalization, drawn through with WS and dashed without. WS + BCN normalizes by running estimates, BCN by the statistics of its batch.
 #
 # Channels are counted in evaluation mode. At step 0 the running statistics have seen nothing: BatchNorm changes nothing yet, and BCN is its channel norm alone. Their dead
 # channels *at the start* are those of a network without batch norm.
@@ -171,11 +172,16 @@ def share(row, key="nearly_dead"):
 
 
 figure, (above, below) = plt.subplots(2, 1, figsize=(5.4, 6), sharex=True)
+named = ("none", "ln", "gn")  # the others all lie at zero
 plots.curves(above, runs, share)
 plots.curves(
     below, [run for run in runs if run.net != "none"], lambda row: mean(row["distance"])
 )
-above.set(ylabel="nearly dead channels (%)", ylim=(-0.95, None))
+for line in above.get_lines():
+    if line.get_label() in {LABELS[net] for net in LABELS if net not in named}:
+        line.set_label("_")
+above.text(250, -0.25, "with WS, BN, BCN: at zero", fontsize=10, va="top", ha="center")
+above.set(ylabel="nearly dead channels (%)", ylim=(-0.7, None))
 below.set(xlabel="training step", ylabel="distance from BatchNorm", ylim=(-0.08, None))
 for axis in (above, below):
     plots.label_ends(axis)
@@ -183,16 +189,17 @@ plt.show()
 recorded.provenance(runs)
 
 # %% tags=["wide"]
-print("         dead at the start, at the end   nearly dead   distance   accuracy")
+rows = []
 for name, label in LABELS.items():
     of_net = [run for run in runs if run.net == name]
     first, last = ([run.kind("measure")[i] for run in of_net] for i in (0, -1))
     dead = [mean(share(row, "dead") for row in rows) for rows in (first, last)]
-    distance = f"{mean(mean(row['distance']) for row in last):.2f}" if name != "none" else "-"
-    accuracy = "{:.1%} ± {:.1%}".format(*recorded.mean_spread([run.accuracy for run in of_net]))
-    print(
-        f"{label:9}{dead[0]:15.1f} %{dead[1]:10.1f} %{mean(map(share, last)):12.1f} %{distance:>11}   {accuracy}"
-    )
+    distance = f"{mean(mean(row['distance']) for row in last):.2f}" if name != "none" else ""
+    average, spread = recorded.mean_spread([100 * run.accuracy for run in of_net])
+    shares = (f"{value:.1f} %" for value in (*dead, mean(map(share, last))))
+    rows.append([label, *shares, distance, f"{average:.1f} ± {spread:.1f} %"])
+heads = ["dead at the start", "dead at the end", "nearly dead", "distance", "test accuracy"]
+display(plots.Table("Channels, and how well the network does at the end", heads, rows))
 for name in ("ln", "gn"):
     rows = [run.kind("measure")[-1]["dead"] for run in runs if run.net == name]
     total, last = sum(map(sum, rows)), sum(row[-1] for row in rows)
@@ -239,7 +246,7 @@ recorded.provenance(driven)
 #   in batches of 64, the network without normalization ends with fewer dead channels than it starts with, and with fewer than GN and LN.
 # * **Dead channels do not explain GroupNorm's accuracy.** A drive of 1 leaves 1.6 % of BatchNorm's channels nearly dead, which is about what GroupNorm has, 1.4 %. It costs BatchNorm less than a point;
 #   GroupNorm is 14 points behind. And the network without normalization has next to none at the end, yet it is only about as accurate as GN and LN.
-#   The distance from BatchNorm's statistics separates the methods better, but that is a correlation in seven networks.
+#   The distance from BatchNorm's statistics separates the methods better, but that is a correlation in six networks.
 #
 # In the driven networks nothing else was changed. Still, an offset does more to a channel than switch it off: it may also leave it on
 # everywhere, and a channel that is always on is linear.

@@ -16,8 +16,8 @@
 # A detector may have a BatchNorm in every block and yet room for only one image on the GPU. What do the batch statistics do there, and what do
 # [estimated statistics](../annotated/batch_channel_norm.md) do instead? We feed both the same stream of images and watch.
 #
-# The images are scikit-learn's digits, real pixels and nothing to download. One random convolution with a large stride leaves eight channels of 2x2
-# positions, as in the last block of a VGG. That is where a statistic over a small batch has the fewest values: four per image. At 32x32 even a single
+# The images are scikit-learn's digits, real pixels and nothing to download. One random convolution with a large stride leaves eight channels of 2×2
+# positions, as in the last block of a VGG. That is where a statistic over a small batch has the fewest values: four per image. At 32×32 even a single
 # image gives it 1,024.
 
 # %%

@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # Weights before and after
+# # Weights, before and after
 #
 # What does Weight Standardization see, and what does it take away? We open a VGG that was trained with it and look at
 # every filter twice: as the raw weight $W$ that the optimizer trained, and as the $\hat W$ that the convolution used.
@@ -44,11 +44,11 @@ print(f"{len(layers)} convolutions, {config.epochs} epochs, seed {config.seed}")
 # ## One place and one width
 #
 # Each thin line is the distribution of the weights of one filter, for sixteen filters of three layers. On the left the curves differ in width, in the
-# last layer in place as well, and the scale below them differs from layer to layer. On the right they share mean 0
+# last layer in place as well, and the scale below them is each layer's own. On the right they share mean 0
 # and variance 1 in every layer, and only the **shape** is left to tell filters apart.
 
 # %% alt="Six panels: densities of the weights of 16 filters in layers 2, 7 and 13. Left, raw: bell curves that differ slightly in width, on a scale of its own for each layer. Right, standardized: the same shapes, all centered on zero with standard deviation one." tags=["wide"]
-figure, axes = plt.subplots(3, 2, figsize=(7.2, 6))
+figure, axes = plt.subplots(3, 2, figsize=(7.2, 6), gridspec_kw={"wspace": 0.12})
 for row, index in zip(axes, (1, 6, 12), strict=True):
     raw = trained.get_submodule(layers[index]).weight.detach()
     for axis, weight in zip(row, (raw, weight_standardization(raw)), strict=True):
@@ -75,7 +75,7 @@ recorded.provenance([run])
 # filter](../annotated/standardization.md), so a step of SGD goes sideways, and sideways from a point on a circle is always a little further out. (Adam's steps, taken here, are only roughly along the gradient.)
 #
 # Right, how far a filter is off center: its mean, in units of its standard deviation. The gray band is chance, two standard deviations of the
-# mean of $I$ random numbers. Most layers stayed within it; the last three left it, and mostly downwards. Along the
+# mean of as many random numbers as the filter has weights. Most layers stayed within it; the last three left it, and mostly downwards. Along the
 # gradient no mean would move at all; Adam, which divides each weight's step by a scale of its own, moves them.
 #
 # After standardization all of this is gone: every dot is at width 1 and mean 0.
@@ -150,7 +150,7 @@ recorded.provenance([run])
 # %% [markdown]
 # ## The first layer, as images
 #
-# Sixteen filters of the first layer as 3x3 color patches, each scaled to its own largest weight, with gray for zero: as drawn at random, as trained, and as standardized. From the second row to the third the
+# Sixteen filters of the first layer as 3×3 color patches, each scaled to its own largest weight, with gray for zero: as drawn at random, as trained, and as standardized. From the second row to the third the
 # pattern stays, tint included, as it is a difference between colors. What goes is the overall brightness: a filter lighter or darker than gray as a whole has a
 # mean away from zero.
 
@@ -174,10 +174,10 @@ recorded.provenance([run])
 # %% [markdown]
 # ## A kernel of every layer
 #
-# Deeper down a filter has no color. Here is one 3x3 kernel from each layer, from the input on the left to the last layer on the right: of the first filter, the part that changed most.
+# Deeper down a filter has no color. Here is one 3×3 kernel from each layer, from the input on the left to the last layer on the right: of the first filter, the part that changed most.
 # Above as drawn, below as trained, each pair on one scale, red for positive and blue for negative weights.
 
-# %% alt="Two rows of thirteen 3x3 kernels, one per layer, initial above and trained below." tags=["wide"]
+# %% alt="Two rows of thirteen 3×3 kernels, one per layer, initial above and trained below." tags=["wide"]
 pairs = []
 for a, b in zip(before, after, strict=True):
     pair = torch.stack([weight_standardization(weight)[0] for weight in (a, b)])

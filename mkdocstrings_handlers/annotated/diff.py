@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import cache
+from itertools import groupby
 from typing import Any
 
 from markupsafe import Markup
@@ -34,6 +35,9 @@ from .places import Page, Places, address
 
 DEFINES = re.compile(r"\s*(@|(async\s+)?def\b|class\b)")
 TOKEN = re.compile(r"\w+|\s+|.")
+WORD = re.compile(r"\w")
+# Where a line that is too long may go on below itself: before a dot, and after a bracket.
+BREAKS = re.compile(r'(?=<span class="o">\.</span>)|(?<=[([]</span>)')
 # Lines less alike than this are two lines, not one that changed.
 ALIKE = 0.6
 # This many common lines are left to stand around a difference.
@@ -158,7 +162,7 @@ def _pair(old: Sequence[Line], new: Sequence[Line]) -> Iterator[Row]:
         (_alike(a.text, b.text), -i, -k)
         for i, a in enumerate(old)
         for k, b in enumerate(new)
-        if a.text and b.text
+        if WORD.search(a.text) and WORD.search(b.text)
     ]
     ratio, i, k = max(ratios, default=(0.0, 0, 0))
     if ratio < ALIKE:
@@ -231,7 +235,6 @@ def shown(difference: Difference, places: Places, here: Page) -> dict[str, Any]:
     ]
     drawn = {
         id(row): {
-            "same": row.same,
             "old": next(sides[0]) if row.old else None,
             "new": next(sides[1]) if row.new else None,
         }
@@ -239,8 +242,33 @@ def shown(difference: Difference, places: Places, here: Page) -> dict[str, Any]:
     }
     objects = (difference.old, difference.new)
     return {
-        "objects": [{"name": o.name, "href": places.href(o.name, here)} for o in objects],
-        "stretches": [(far, [drawn[id(row)] for row in part]) for far, part in folded(rows)],
+        "objects": [
+            {
+                "name": Markup("<wbr>.").join(o.name.split(".")),
+                "href": places.href(o.name, here),
+            }
+            for o in objects
+        ],
+        "stretches": [
+            (far, len(part), [_merged(block, drawn) for block in _blocks(part)])
+            for far, part in folded(rows)
+        ],
+    }
+
+
+def _blocks(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Rows that are drawn as one: lines that only one of the two has, next to one another, so that none of them pushes the others' neighbors apart."""
+    for alone, part in groupby(rows, lambda row: row.old is None or row.new is None):
+        if alone:
+            yield list(part)
+        else:
+            yield from ([row] for row in part)
+
+
+def _merged(block: Sequence[Row], drawn: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    halves = [drawn[id(row)] for row in block]
+    return {"same": block[0].same} | {
+        side: [half[side] for half in halves if half[side]] for side in ("old", "new")
     }
 
 
@@ -259,6 +287,6 @@ def _side(
         yield {
             "number": line.number,
             "href": href,
-            "html": Markup(html),
+            "html": Markup(BREAKS.sub("<wbr>", html)),
             "indent": indent(line.text),
         }

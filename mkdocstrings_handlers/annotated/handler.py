@@ -117,7 +117,7 @@ class AnnotatedHandler(BaseHandler):
             )
         return Options(**local_options)
 
-    # ## Collect
+    # ### Collect
 
     def collect(self, identifier: str, options: Options) -> Document | Difference:
         """
@@ -184,11 +184,15 @@ class AnnotatedHandler(BaseHandler):
         except NotebookError as error:
             raise CollectionError(str(error).replace(str(path), identifier)) from error
 
-    # ## Render
-
     def render(
         self, data: Document | Difference, options: Options, *, locale: str | None = None
     ) -> str:
+        """
+        ### Render
+
+        A template gets the rows of the page: for each section its prose, set, and its code, highlighted. What a page shows beside them, the contents, the list of symbols and what
+        there is to take along, is gathered while they are made.
+        """
         if isinstance(data, Difference):
             template = self.env.get_template("diff.html.jinja")
             return template.render(shown(data, self.places, self.page or Page("")))
@@ -205,6 +209,7 @@ class AnnotatedHandler(BaseHandler):
         )
 
     def _highlighted(self, document: Document) -> list[str]:
+        """The lines of the code as HTML, each name in them linked to where it is explained."""
         lines = {
             s.anchor: document.lines.get(s.anchor, s.code_lines) for s in document.sections
         }
@@ -369,8 +374,8 @@ def _terms(prose: Markup, section: Section) -> tuple[Markup, Markup]:
     errors, stands below the `def`, where a reader of a signature looks for it; the definition stays on the left.
     """
     lead, found, terms = prose.partition("\n<ul>")
-    # A list right below a heading is what the section says, not what it adds.
-    if lead.rstrip().endswith(("</h2>", "</h3>", "</h4>")):
+    # A list right below a heading or a colon is what the section says, not what it adds.
+    if lead.rstrip().endswith(("</h2>", "</h3>", "</h4>", ":</p>")):
         return prose, Markup()
     lines = section.prose.split("\n* ", 1)[0].count("\n") + 1
     if (

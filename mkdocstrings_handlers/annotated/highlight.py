@@ -1,5 +1,5 @@
 """
-# Colours and links in one pass
+# Colors and links in one pass
 
 Pygments knows what each stretch of code is, and [the names](resolve.md) know where some stretches lead. Both say where a stretch stands, so they are put
 together token by token, once per file, and only then cut into lines. A string that spans lines keeps its colour, and the text stays
@@ -37,7 +37,7 @@ class Piece:
 
 
 def highlight(source: str, wraps: Iterable[Wrap] = ()) -> list[str]:
-    """The lines of `source` as HTML. Neighbours of one colour share an element, unless a wrap begins or ends between them."""
+    """The lines of `source` as HTML. Neighbors of one color share an element, unless a wrap begins or ends between them."""
     source = source.removeprefix("\ufeff")
     by_line: dict[int, list[Wrap]] = defaultdict(list)
     for wrap in wraps:

@@ -7,7 +7,7 @@ A page lists the symbols that it ties to names, each with its meaning and its sh
   `* $\code{mean}{\mu}$: mean of a filter`
 * or the comment behind the line that binds it: `flat = weight.flatten(1)  # [O, I], one filter per row`
 
-The function's own words come first, then those of what is around it, then those of the rest of the module. A symbol without a meaning fails the build.
+The function's own words come first, then those of what lies within it, of what is around it, and of the rest of the module. A symbol without a meaning fails the build.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Explanations:
 
 
 def items(prose: str) -> Iterator[tuple[str, str]]:
-    """The list items of a text that explain a name: its first clause is what a legend has room for."""
+    """The list items of a text that explain a name, each up to the end of its first clause: a legend has no room for more."""
     for item in ITEM.finditer(prose):
         text = " ".join(item[1].split())
         heads = [*HEADS.finditer(text)]

@@ -28,7 +28,11 @@ REFERENCE = r"\[(`?)([^\[\]`\n]+)\1\]\[(torch(?:\.\w+)+)?\]"
 NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?:\(\))?")
 LINE = re.compile(r"#L\d+")
 LONGEST = 32  # characters that have room in a line on a phone
-PERCENT = re.compile(r"(?<=\d) (?=%)")
+# A number and its unit, and the name of a method: 5 %, 59 MB, WS + GN.
+JOINED = re.compile(
+    r"(?<=\d) (?=%|[kMG]B\b|million\b|billion\b)|(?<=[A-Z]) (?=\+ [A-Z]+\b)|(?<=[A-Z] \+) (?=[A-Z]+\b)"
+)
+NUMBERED = re.compile(r"\b([A-Za-z]+-\d+)\b")
 CODE = {"code", "pre", "var"}
 ALONE = {"a", "autoref", "h1", "h2", "h3", "h4", "h5", "h6", "pre"}
 
@@ -110,8 +114,8 @@ class Spoken(Treeprocessor):
 
 class Whole(Treeprocessor):
     """
-    A shape like `[B, C_in, H, W]` is read at one glance, so it isn't broken at its blanks, nor a name at its hyphen, nor 5 % before its sign. What has no room in
-    a line has to be.
+    A shape like `[B, C_in, H, W]` is read at one glance, so it isn't broken at its blanks, nor a name like CIFAR-10 at its hyphen, nor 5 % before its sign. What
+    has no room in a line has to be.
     """
 
     def run(self, root: Element) -> None:
@@ -119,11 +123,24 @@ class Whole(Treeprocessor):
             text = _text(self.md, code)
             if len(text) <= LONGEST and re.search(r"[ -]", text) and "\n" not in text:
                 code.set("class", f"{code.get('class', '')} nobr".strip())
-        for element in root.iter():
+        for element in list(root.iter()):
+            for n, child in reversed(list(enumerate(element))):
+                if child.tail:
+                    child.tail, names = _whole(child.tail)
+                    element[n + 1 : n + 1] = names
             if element.text and element.tag not in CODE:
-                element.text = PERCENT.sub("\N{NO-BREAK SPACE}", element.text)
-            if element.tail:
-                element.tail = PERCENT.sub("\N{NO-BREAK SPACE}", element.tail)
+                element.text, names = _whole(element.text)
+                element[:0] = names
+
+
+def _whole(text: str) -> tuple[str, list[Element]]:
+    first, *rest = NUMBERED.split(JOINED.sub("\N{NO-BREAK SPACE}", text))
+    names = []
+    for name, after in zip(rest[::2], rest[1::2], strict=True):
+        span = Element("span", {"class": "nobr"})
+        span.text, span.tail = name, after
+        names.append(span)
+    return first, names
 
 
 # Highlighting may have put the text away, to come back when the page is written.

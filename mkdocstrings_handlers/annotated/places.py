@@ -85,7 +85,7 @@ class Places:
 
     def find(self, name: str, through: frozenset[str] = frozenset()) -> tuple[str, str] | None:
         """
-        ## From a name to a page and an anchor
+        ### From a name to a page and an anchor
 
         The name may be the one that a package passes on: `labml_ws.Conv2d` is defined in `labml_ws.layers`.
         """
@@ -124,7 +124,7 @@ class Places:
     @cached_property
     def shown(self) -> dict[str, str]:
         """
-        ## Which page shows a module
+        ### Which page shows a module
 
         The first in alphabetical order, should there be two.
         """

@@ -135,6 +135,7 @@ class ReferencesExtension(Extension):
         return element
 
     def place(self, text: str) -> str:
+        """Where in the sources a text stands that can't be set: file and line, for the message."""
         math = (e for e in self.md.registeredExtensions if isinstance(e, MathExtension))
         origin = next((e.origin for e in math if e.origin), self.page)
         row = origin.text[: max(origin.text.find(text), 0)].count("\n")
@@ -142,6 +143,8 @@ class ReferencesExtension(Extension):
 
 
 class Listing(Preprocessor):
+    """The line of the bibliography's page that stands for all works becomes their list."""
+
     def __init__(self, md: Markdown, extension: ReferencesExtension) -> None:
         super().__init__(md)
         self.extension = extension
@@ -155,6 +158,8 @@ class Listing(Preprocessor):
 
 
 class Citation(InlineProcessor):
+    """`[@key]` becomes a link to the work; a work that the file doesn't hold fails the build, with the nearest key."""
+
     def __init__(self, pattern: str, md: Markdown, extension: ReferencesExtension) -> None:
         super().__init__(pattern, md)
         self.extension = extension
@@ -177,6 +182,8 @@ class Citation(InlineProcessor):
 
 
 class Definitions(Treeprocessor):
+    """The first use of a term on a page becomes a link to its definition, in whichever of its forms it comes."""
+
     def __init__(self, md: Markdown, extension: ReferencesExtension) -> None:
         super().__init__(md)
         self.extension = extension

@@ -60,7 +60,9 @@ class Scopes(ast.NodeVisitor):
         self.imported: list[tuple[ast.alias | ast.ImportFrom, str]] = []
         self.visit(tree)
 
-    # ## Names
+    # ### Names
+    #
+    # A name that is read is noted with the scope it is read in; one that is written belongs to that scope.
 
     def visit_Name(self, node: ast.Name) -> None:
         if isinstance(node.ctx, ast.Load):
@@ -83,7 +85,9 @@ class Scopes(ast.NodeVisitor):
         self.generic_visit(node)
         del self.used[before:]
 
-    # ## Imports
+    # ### Imports
+    #
+    # What an import binds stands for something elsewhere, so it is kept under its full name.
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
@@ -102,7 +106,7 @@ class Scopes(ast.NodeVisitor):
             if target and alias.name != "*":
                 self.imported.append((alias, target))
 
-    # ## Definitions
+    # ### Definitions
     #
     # Decorators, defaults, annotations and base classes are evaluated outside of what they belong to.
 
@@ -165,7 +169,7 @@ class Scopes(ast.NodeVisitor):
             if node:
                 self.visit(node)
 
-    # ## What else binds
+    # ### What else binds
     #
     # `:=` binds around a comprehension, `global` and `nonlocal` elsewhere. Binding in every scope on the way out can only cost a link.
 

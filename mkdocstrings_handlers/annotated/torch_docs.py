@@ -9,7 +9,7 @@ from __future__ import annotations
 
 DOCS = "https://docs.pytorch.org/docs/stable"
 
-# Modules with a page of their own.
+# What has a page of its own.
 PAGES = {
     "torch": "torch",
     "torch.Tensor": "tensors",
@@ -30,7 +30,7 @@ PAGES = {
     "torch.utils.checkpoint": "checkpoint",
     "torch.utils.data": "data",
 }
-# In these modules, a name is an entry on its module's page. In all others it has a page to itself.
+# In these modules, a name is an entry on its module's page. In all others it has a page to itself:
 ENTRIES = {
     "torch.amp",
     "torch.fx",
@@ -41,6 +41,7 @@ ENTRIES = {
     "torch.utils.checkpoint",
     "torch.utils.data",
 }
+# These have no page of their own, only their names do.
 LISTED = {
     "torch.autograd.functional",
     "torch.nn.utils",

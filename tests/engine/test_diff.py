@@ -159,7 +159,7 @@ def test_a_page_shows_both_sides_in_words_and_signs(
         ("plain.html#L4", "4"),
         ("plain.html#L6", "6"),
     ]
-    assert '<a href="plain.html#plain.Plain"><code>plain.Plain</code></a>' in shown
+    assert '<a href="plain.html#plain.Plain"><code>plain<wbr>.Plain</code></a>' in shown
 
 
 @pytest.mark.parametrize(

@@ -241,13 +241,21 @@ def test_short_code_is_never_broken_and_long_code_may_be(
     assert whole == ["[B, C_in, H, W]", "ws-gn"]
 
 
-def test_a_number_keeps_its_percent_sign_and_code_stays_as_it_is(
+def test_a_number_keeps_its_percent_sign_a_name_its_number_and_code_stays_as_it_is(
     project: Path, handler: AnnotatedHandler
 ) -> None:
-    html = page(project, handler, '"""\n# M\n\nBy 1.9 %, `7 % 4`, *and 5 %*; 12 of it.\n"""\n')
+    html = page(
+        project,
+        handler,
+        '"""\n# M\n\nBy 1.9 %, `7 % 4`, *and 5 %*; 12 of it. WS + GN on CIFAR-10, `-1`.\n"""\n',
+    )
     assert "By 1.9\N{NO-BREAK SPACE}%, " in html
     assert "and 5\N{NO-BREAK SPACE}%" in html
     assert ">7 % 4</code>" in html
+    assert (
+        'WS\N{NO-BREAK SPACE}+\N{NO-BREAK SPACE}GN on <span class="nobr">CIFAR-10</span>, '
+        in html
+    )
 
 
 def test_a_module_that_no_page_shows_is_no_link(
