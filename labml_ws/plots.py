@@ -93,7 +93,7 @@ def curves(
         )
 
 
-def label_ends(axis: "Axes", gap: float = 13.0, size: float = 9.5) -> None:
+def label_ends(axis: "Axes", gap: float = 13.0, size: float = 10.5) -> None:
     """
     ## Names at the ends of lines
 

@@ -63,7 +63,7 @@ def inline_svg(svg: str, alt: str, prefix: str) -> str:
             root.remove(defs)
             root.attrib |= {"stroke-linejoin": "round", "stroke-linecap": "butt"}
 
-    # The view box keeps the proportions; the width is the column's, up to the size it was drawn for. Below two thirds of it nobody could read its letters.
+    # The view box keeps the proportions; the width is the column's, up to the size it was drawn for. Below five eighths of it nobody could read its letters.
     width = root.get("width", "")
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
@@ -72,7 +72,7 @@ def inline_svg(svg: str, alt: str, prefix: str) -> str:
             "role": "img",
             "aria-label": alt,
             "fill": "currentColor",
-            "style": f"max-width:{width};min-width:calc(.66*{width})",
+            "style": f"max-width:{width};min-width:calc(.63*{width})",
         }
     )
     return ET.tostring(root, encoding="unicode", short_empty_elements=True)
