@@ -80,3 +80,17 @@ def test_the_sweep_over_batch_sizes_is_that_of_the_records(root: Path) -> None:
             cells.append(f"{average:.1f} ± {spread:.1f}")
         expected.append(f"| {plots.look(net)['label']} | {' | '.join(cells)} |")
     assert rows == expected
+
+
+def test_what_slow_estimates_gave_is_in_the_records(root: Path) -> None:
+    sentence = re.search(
+        r"a momentum of ([\d., and]+) gave ([\d., and]+) % \((\w+) seeds\)",
+        (root / "README.md").read_text(),
+    )
+    assert sentence
+    shares, accuracies = (re.findall(r"\d[\d.]*\d", part) for part in sentence.groups()[:2])
+    runs = recorded.read("estimates")
+    for share, accuracy in zip(shares, accuracies, strict=True):
+        found = [100 * run.accuracy for run in runs if run.config.momentum == float(share)]
+        assert len(found) == {"three": 3}[sentence[3]]
+        assert f"{recorded.mean_spread(found)[0]:.1f}" == accuracy

@@ -225,7 +225,7 @@ recorded.provenance([*moved, *(run for run in single if run.net in others)])
 #
 # * **Confirmed:** BatchNorm breaks down at a batch size of 1, on digits and on CIFAR-10, and so does BCN with the statistics of its batch. At 4 they have lost a few points, at 2 up to ten.
 # * **Confirmed:** WS + GN does at a batch size of 1 what it does at 64, which is what BatchNorm does at 64, to within what seeds differ by. GroupNorm and LayerNorm alone do not mind small batches either, but they are nine to fifteen points behind it: what WS adds, it adds at every size.
-# * **Confirmed for slow estimates only**, and with one seed: WS + BCN does at a batch size of 1 what BatchNorm does at 64, if an image's share in the estimates is 0.01 or less. With the usual 0.1 it loses several points.
+# * **Confirmed for slow estimates only**: WS + BCN does at a batch size of 1 what BatchNorm does at 64, if an image's share in the estimates is 0.03 or less; the smaller the share, the better, down to the smallest that we tried. With the usual 0.1 it is five points below.
 #   Which share the papers used, we don't know.
 # * **One rule is not the best rule.** A learning rate in proportion to the batch is right for nobody in particular. A rate chosen for each method and size might move
 #   any of the points; it would also be thirty-six choices instead of one.

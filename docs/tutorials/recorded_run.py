@@ -213,7 +213,7 @@ table("Batches", recorded["batches"], lambda run: (run.net, -run.config.batch_si
 # %% [markdown]
 # ## Estimates
 #
-# WS + BCN at a batch size of 1 with running estimates that move at other speeds than 0.1, one seed ([why](micro_batches.md#how-fast-should-an-estimate-move)). The row to compare with is `ws-bcn-batch1`.
+# WS + BCN at a batch size of 1 with running estimates that move at other speeds than 0.1 ([why](micro_batches.md#how-fast-should-an-estimate-move)). The row to compare with is `ws-bcn-batch1`.
 
 # %% tags=["hide-code", "wide"]
 table("Estimates", recorded["estimates"], lambda run: run.config.momentum)
