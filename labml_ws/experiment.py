@@ -55,28 +55,28 @@ class Config:
 
     # Standardize the convolutions' weights.
     ws: bool = True
-    # Normalization after each convolution: bcn is batch-channel norm, gn group norm, ln group norm with one group, bn
-    # batch norm.
+    # Normalization after each convolution: `bcn` is batch-channel norm, `bn` batch norm, `gn` group norm, `ln` group
+    # norm with one group.
     norm: Literal["bcn", "bn", "gn", "ln", "none"] = "bcn"
-    # In bcn, use running estimates of the batch statistics (for micro-batches) rather than the batch's own.
+    # In `bcn`, use running estimates of the batch statistics (for micro-batches) rather than the batch's own.
     estimate: bool = True
-    # In bcn, the share of each new batch in the running estimates. At batches of one, 0.1 remembers about ten images.
+    # In `bcn`, the share of each new batch in the running estimates. At batches of one, 0.1 remembers about ten images.
     momentum: float = 0.1
-    # Groups at full width, for bcn and gn. A narrower network has proportionally fewer, so the number of channels in a
+    # Groups at full width, for `bcn` and `gn`. A narrower network has proportionally fewer, so the number of channels in a
     # group stays the same.
     groups: int = 32
 
-    # What standardized weights are, with --ws: as in the paper, or one of the variants of [What if?](ablations.md).
+    # What standardized weights are, with `--ws`: as in the paper, or one of the variants in `labml_ws.ablations`.
     variant: Literal["paper", "center", "scale", "unbiased", "eps-outside"] = "paper"
     # Standardize the classifier as well, where nothing normalizes after it.
     ws_classifier: bool = False
-    # Drive each channel away from mean 0 after its normalization (bn, gn or ln), by this many standard deviations.
+    # Drive each channel away from mean 0 after its normalization (`bn`, `gn` or `ln`), by this many standard deviations.
     drive: float = 0.0
 
     # Width of the network: 1 is the full VGG (14.7 million weights), 0.25 has a quarter of the channels and a sixteenth
     # of the weights.
     width: float = 1.0
-    # Where the images come from: hub, digits, or a folder with CIFAR-10's parquet files.
+    # Where the images come from: `hub`, `digits`, or a folder with CIFAR-10's parquet files.
     data: str = "hub"
 
     # Train on so many images, the same random ones for every seed, or on all (0).
@@ -86,29 +86,29 @@ class Config:
     epochs: int = 5
     # Images per step.
     batch_size: int = 64
-    # Steps whose gradients are averaged before the weights change: 16 with --batch-size 4 updates like a batch of 64
+    # Steps whose gradients are averaged before the weights change: 16 with `--batch-size 4` updates like a batch of 64
     # but normalizes like 4.
     accumulate: int = 1
-    # adam, or sgd with momentum 0.9.
+    # `adam`, or `sgd` with momentum 0.9.
     optimizer: Literal["adam", "sgd"] = "adam"
     # The optimizer's step size; with a one-cycle schedule, its peak.
     learning_rate: float = 2.5e-4
-    # Weight decay. For adam it is decoupled (AdamW). On standardized weights it only changes the effective step
+    # Weight decay. For `adam` it is decoupled (AdamW). On standardized weights it only changes the effective step
     # size.
     weight_decay: float = 0.0
-    # constant, or one-cycle: up to the peak in the first 30 % of the steps, then down to nearly zero.
+    # `constant`, or `one-cycle`: up to the peak in the first 30 % of the steps, then down to nearly zero.
     schedule: Literal["constant", "one-cycle"] = "constant"
     # For the initial weights, the order of the images and their augmentation.
     seed: int = 0
 
-    # Arithmetic: no is float32. CPUs before AVX512-BF16 emulate bf16, and slowly.
+    # Arithmetic: `no` is float32. CPUs before AVX512-BF16 emulate `bf16`, and slowly.
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
     # Stay on the CPU even where there is a GPU.
     cpu: bool = False
     # CPU threads (0: as many as torch likes). With 1, the same command on the same machine gives the same metrics to the
     # last digit, and two runs share two cores without waiting for each other.
     threads: int = 0
-    # Where the record goes; by default runs/ and a name made from the settings. A folder that holds a record is not
+    # Where the record goes; by default `runs/` and a name made from the settings. A folder that holds a record is not
     # written over.
     out: Path | None = None
     # Measure network and landscape at the start, after each so many steps and at the end (0: never). Takes seconds each.
@@ -120,15 +120,18 @@ class Config:
 
     @property
     def name(self) -> str:
+        """The run's name, made from the settings that runs are most often told apart by."""
         norm = self.norm if self.norm != "bcn" or self.estimate else "bcn-batch"
         ws = "ws-" if self.ws and self.variant == "paper" else f"{self.variant}-"
         return f"{ws if self.ws else ''}{norm}-width{self.width:g}-batch{self.batch_size}-seed{self.seed}"
 
     @property
     def folder(self) -> Path:
+        """Where its record goes."""
         return self.out or Path("runs") / self.name
 
     def __post_init__(self) -> None:
+        """Settings that no run can have are refused at once: `ValueError`, with the option's name and what it takes."""
         least = {"epochs": 1, "batch_size": 1, "accumulate": 1, "groups": 1}
         for field, minimum in (least | {"train_images": 0, "measure": 0, "threads": 0}).items():
             if getattr(self, field) < minimum:

@@ -11,7 +11,7 @@ from tools.markdown import Page, Renderings
 NOT_CLAIMS = {
     "Source: [Qiao et al., 2019b]": "a source",
     "* `estimate`: normalize with the estimated": "an argument",
-    "In bcn, use running estimates": "an option",
+    "In `bcn`, use running estimates": "an option",
     "Steps whose gradients are averaged": "an option, and arithmetic that is tested",
     "On standardized weights it only changes the effective": "an option; measured on the page of the function",
     "On standardized weights [it changes the effective": "a definition that links to where it is measured",

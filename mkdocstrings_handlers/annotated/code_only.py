@@ -57,7 +57,7 @@ def _comments(source: str) -> Iterator[tuple[int, int]]:
 
 
 def _docstrings(tree: ast.Module) -> Iterator[tuple[ast.stmt, bool]]:
-    """Each with whether its body would be empty without it. An empty module is one too."""
+    """Each docstring with whether its body would be empty without it. A module may be empty."""
     for node in (tree, *(node for node, _ in definitions(tree))):
         if ast.get_docstring(node, clean=False) is not None:
             yield node.body[0], len(node.body) == 1 and not isinstance(node, ast.Module)

@@ -69,7 +69,7 @@ def run(path: Path) -> Printed:
 
 
 def run_as_main(path: Path) -> None:
-    """As from a command line without arguments, whatever those of the program are that runs the demos."""
+    """As from a command line without arguments: the program that runs the demos has its own, which are none of theirs."""
     arguments, sys.argv = sys.argv, [str(path)]
     try:
         runpy.run_path(str(path), run_name="__main__")

@@ -47,7 +47,7 @@ def code_links(
     ## In the code
 
     Every name that leads somewhere is a link, except into the section that it stands in; `own` has each line's. They look like code, and a page has a hundred
-    of them, so the Tab key stops once for each place they lead to, and in what is folded away, where it only comes once that is opened.
+    of them, so the Tab key stops once for each place they lead to. What is folded away has stops of its own; the key comes there when it is opened.
     """
     seen: set[str] = set()
     for reference in sorted(references, key=lambda r: (r.line, r.start)):

@@ -51,7 +51,8 @@ class Places:
     """
     ## Looking it up
 
-    * `root`: the project, `docs`: the folder of its pages
+    * `root`: the project
+    * `docs`: the folder of its pages
     """
 
     def __init__(self, root: Path, docs: Path) -> None:

@@ -23,7 +23,7 @@ BRANCH = "notebooks"
 
 @dataclass(frozen=True)
 class Taken:
-    """Addresses, relative to the page. An empty one isn't offered."""
+    """The module's name, the file's, and addresses, relative to the page where they are the site's own. What is empty isn't offered."""
 
     name: str
     file: str
