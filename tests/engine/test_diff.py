@@ -15,7 +15,7 @@ from mkdocs.exceptions import PluginError
 from mkdocstrings import CollectionError
 
 from mkdocstrings_handlers.annotated import AnnotatedHandler
-from mkdocstrings_handlers.annotated.diff import Line, code_of, compare, folded
+from mkdocstrings_handlers.annotated.diff import Line, _blocks, code_of, compare, folded
 from mkdocstrings_handlers.annotated.openings import definitions
 
 from .test_handler import render
@@ -119,6 +119,31 @@ def test_only_long_stretches_in_common_are_folded_and_no_difference_is() -> None
     stretches = folded(rows)
     assert [(far, len(part)) for far, part in stretches] == [(False, 4), (True, 24), (False, 4)]
     assert all(row.same for far, part in stretches if far for row in part)
+
+
+def test_lines_that_only_one_has_are_one_row_and_push_nothing_apart() -> None:
+    old = [Line(1, "def f(x):"), Line(2, "    first = alpha(1)"), Line(3, "    return first")]
+    new = [
+        Line(7, "def f(x):"),
+        Line(8, '    """Zzz"""'),
+        Line(9, "    return first"),
+        Line(10, "z = [0]"),
+    ]
+    blocks = list(_blocks(compare(old, new)))
+    assert [
+        [(row.old and row.old.number, row.new and row.new.number) for row in block]
+        for block in blocks
+    ] == [
+        [(1, 7)],
+        [(2, None), (None, 8)],
+        [(3, 9)],
+        [(None, 10)],
+    ]
+
+
+def test_brackets_alone_are_not_a_line_that_changed() -> None:
+    rows = compare([Line(1, "    )"), Line(2, "a")], [Line(7, ")"), Line(8, "b")])
+    assert all(row.old is None or row.new is None for row in rows)
 
 
 PLAIN = 'class Plain:\n    """Doubles."""\n\n    def run(self, x):\n        # Twice.\n        return 2 * x  # so\n'

@@ -236,3 +236,13 @@ def test_arguments_stand_below_a_short_signature_and_beside_a_long_body(
     body = "".join(f"    x += {n}\n" for n in range(20))
     long = page(project, handler, f"def twice(x):\n    {docstring}{body}    return 2 * x\n")
     assert long.index("at once") < long.index("what to double") < long.index("twice</span>")
+
+
+def test_a_list_that_a_sentence_announces_stays_with_it(
+    project: Path, handler: AnnotatedHandler
+) -> None:
+    docstring = (
+        '"""\n    Doubles, in two steps:\n\n    * takes `x`\n    * adds it to itself\n    """\n'
+    )
+    html = page(project, handler, f"def twice(x):\n    {docstring}    return 2 * x\n")
+    assert html.index("two steps") < html.index("adds it") < html.index("twice</span>")
