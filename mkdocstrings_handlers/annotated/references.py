@@ -35,7 +35,7 @@ from .works import Work, read_works
 CITATION = r"\[(?:([^\[\]\n]+)\]\[)?@([A-Za-z][\w:.-]*)\]"
 EVERYTHING = "[@*]"
 ENTRY = re.compile(
-    r"^## (?P<forms>.+?) *\{ *#(?P<anchor>[\w-]+) *\}\n+(?P<text>.+?)(?:\n\n|\n*\Z)",
+    r"^## (?P<form>.+?) *\{ *#(?P<anchor>[\w-]+) *\}\n+(?:Also: (?P<also>[^\n]+)\n\{ \.also \}\n+)?(?P<text>.+?)(?:\n\n|\n*\Z)",
     re.M | re.S,
 )
 MARKS = re.compile(r"\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])|[*`]")
@@ -50,8 +50,8 @@ class Term:
     """
     ## A term of the glossary
 
-    The glossary is a page like any other. An entry's heading lists the forms of its term, separated by commas, and ends in its anchor; the first sentence
-    below is what is shown where the term is used. Plurals are understood.
+    The glossary is a page like any other. An entry's heading is its term and ends in its anchor. A line `Also: one, another` with the class `also` names other forms of it. The first
+    sentence below is what is shown where the term is used. Plurals are understood.
     """
 
     anchor: str
@@ -71,7 +71,8 @@ def read_terms(path: Path, changed: int = 0) -> list[Term]:
             raise PluginError(
                 f"{path}:{line}: a definition's first sentence is shown as plain text. Move its formula or citation to a later one."
             )
-        forms = tuple(form.strip() for form in entry["forms"].split(","))
+        also = (entry["also"] or "").split(", ")
+        forms = tuple(filter(None, [entry["form"], *also]))
         found.append(Term(entry["anchor"], forms, first))
     return found
 

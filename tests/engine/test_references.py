@@ -25,7 +25,10 @@ GLOSSARY = """# Glossary
 
 The number of *weights* in one [filter](x.md). In formulas it is $I$.
 
-## Singularity, elimination singularity { #singularity }
+## Singularity { #singularity }
+
+Also: elimination singularity, dead channel
+{ .also }
 
 A dead end.
 """
