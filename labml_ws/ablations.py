@@ -31,7 +31,7 @@ def center(weight: Tensor, eps: float) -> Tensor:
     return weight - weight.flatten(1).mean(dim=1).view(-1, *[1] * (weight.dim() - 1))
 
 
-# Scaling alone divides by the standard deviation and leaves the mean in place: $W / \sqrt{\sigma^2 + \epsilon}$.
+# Scaling alone divides by the standard deviation and doesn't take the mean out: $W / \sqrt{\sigma^2 + \epsilon}$.
 def scale(weight: Tensor, eps: float) -> Tensor:
     var = weight.flatten(1).var(dim=1, correction=0)  # [C_out]
     return weight * torch.rsqrt(var + eps).view(-1, *[1] * (weight.dim() - 1))
@@ -51,7 +51,7 @@ def eps_outside(weight: Tensor, eps: float) -> Tensor:
     return ((weight.flatten(1) - mean) / (std + eps)).view_as(weight)
 
 
-# What `--variant` can name, beside `paper`.
+# What `--variant` can name, besides `paper`.
 VARIANTS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "center": center,
     "scale": scale,

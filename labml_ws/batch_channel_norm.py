@@ -117,6 +117,12 @@ class EstimatedBatchNorm(nn.Module):
         $1/\code{self.momentum}{r}$ of them. What stays is $\code{self.momentum}{r} / (2 - \code{self.momentum}{r})$ of the
         variance between batches, a twentieth at $\code{self.momentum}{r} = 0.1$, as the running mean goes on moving.
 
+        **How it is computed.** The variance around another point is
+        $\code{around_old}{\overline{(x - \hat\mu)^2}} = \code{batch_var}{\overline{(x - m)^2}} + (\code{batch_mean}{m} - \code{self.running_mean}{\hat\mu})^2$:
+        `var_mean` gives both terms without cancellation. The shortcut
+        $\overline{\code{x}{x^2}} - \code{batch_mean}{m^2}$ does not: in float32, at variance 1, it is easily 10 % off at
+        mean 1000 and negative at 3000, and the root of that is `nan`.
+
         Torch's running variance divides by one less than the number of values; $\code{around_old}{v_c}$ is a plain
         mean. An empty batch changes nothing.
 
@@ -127,11 +133,6 @@ class EstimatedBatchNorm(nn.Module):
         """
         if x.numel() == 0:
             return
-        # The variance around another point is
-        # $\code{around_old}{\overline{(x - \hat\mu)^2}} = \code{batch_var}{\overline{(x - m)^2}} + (\code{batch_mean}{m} - \code{self.running_mean}{\hat\mu})^2$:
-        # `var_mean` gives both terms without cancellation. The shortcut
-        # $\overline{\code{x}{x^2}} - \code{batch_mean}{m^2}$ does not: in float32, at variance 1, it is easily 10 % off at
-        # mean 1000 and negative at 3000, and the root of that is `nan`.
         dims = [d for d in range(x.dim()) if d != 1]
         x = x.to(self.running_var.dtype)
         batch_var, batch_mean = torch.var_mean(x, dim=dims, correction=0)  # [C] each

@@ -5,7 +5,7 @@ r"""
 everything after that (cropping, flipping, scaling) is a few tensor operations on a whole batch, on whatever device the
 model is on. There are no worker processes to start, and no image is decoded twice.
 
-The data comes through Hugging Face [datasets](https://huggingface.co/docs/datasets), from one of three places:
+The data comes from one of three places, the first two through Hugging Face [datasets](https://huggingface.co/docs/datasets):
 
 | `--data` | what | needs |
 |---|---|---|

@@ -15,8 +15,8 @@ Neither makes a new layer. A [standardized layer][labml_ws.layers] has no parame
 module can change its class where it is: its weights, its hooks, its place in the `state_dict` and the optimizer's
 references to its parameters all stay.
 
-**Before you do it**, read [where not to][labml_ws.layers]. Leave out what no normalization follows, and go on training a
-model that was trained without WS.
+**Before you do it**, read [where not to][labml_ws.layers]. Leave out what no normalization follows. If the model was
+trained without WS, it has to be trained further: its output changes.
 """
 
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ from labml_ws.layers import (
 )
 from labml_ws.standardization import check_weight
 
-# Each plain layer, and what it becomes. `Linear` is missing on purpose: in most models it is the classifier.
+# Each plain layer, and what it becomes. `Linear` is missing on purpose: in most models it is the classifier. (On the way back it is known.)
 STANDARDIZED: dict[type[nn.Module], type[nn.Module]] = {
     nn.Conv1d: Conv1d,
     nn.Conv2d: Conv2d,

@@ -9,7 +9,7 @@ as the command line; one function holds the whole training run, to be read from 
 python -m labml_ws.experiment
 python -m labml_ws.experiment --no-ws --norm gn
 # small images of digits, nothing to download
-python -m labml_ws.experiment --data digits --width 0.25
+python -m labml_ws.experiment --width 0.25 --data digits
 python -m labml_ws.experiment --help
 ```
 
@@ -49,14 +49,14 @@ class Config:
     ## Settings
 
     Network, optimizer, learning rate and batch size are by default those of
-    [labml's experiment](https://nn.labml.ai/normalization/weight_standardization/experiment.html). Each comment beside
-    a setting is also what `--help` prints.
+    [labml's experiment](https://nn.labml.ai/normalization/weight_standardization/experiment.html). The comments
+    on the settings are also what `--help` prints.
     """
 
     # Standardize the convolutions' weights.
     ws: bool = True
     # Normalization after each convolution: `bcn` is batch-channel norm, `bn` batch norm, `gn` group norm, `ln` group
-    # norm with one group.
+    # norm with one group, `none` nothing at all.
     norm: Literal["bcn", "bn", "gn", "ln", "none"] = "bcn"
     # In `bcn`, use running estimates of the batch statistics (for micro-batches) rather than the batch's own.
     estimate: bool = True
@@ -111,7 +111,7 @@ class Config:
     # Where the record goes; by default `runs/` and a name made from the settings. A folder that holds a record is not
     # written over.
     out: Path | None = None
-    # Measure network and landscape at the start, after each so many steps and at the end (0: never). Takes seconds each.
+    # Measure network and landscape at the start, after every so many steps and at the end (0: never). Takes seconds each.
     measure: int = 0
     # Save the weights in half precision: half the size, for a record that is kept. Running statistics stay in float32.
     half_weights: bool = False

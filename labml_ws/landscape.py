@@ -199,6 +199,8 @@ if __name__ == "__main__":
         *(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
     )
     x, y = torch.randn(32, 3, 16, 16), torch.randint(0, 10, (32,))
+    # Beta comes out many times the eigenvalue below: within the first, tiny step a few of the ReLUs switch, and a kink counts as a
+    # steep slope over so short a way. The Hessian at a point knows of no kinks.
     path = along_gradient(model, x, y)
     print(f"along the gradient: loss range {path.loss_range:.4f}, beta {path.beta:.3f}")
     # The pitfall, on purpose. Ten times the filters are the same function but another landscape, unless the filters

@@ -3,7 +3,7 @@ r"""
 
 The papers say that WS normalizes gradients, and that with BCN no unit is switched off for good. Both can be measured,
 and were: [gradients](../tutorials/gradients.md), [elimination singularities](../tutorials/singularities.md).
-Each function here takes a network and some images and leaves both as they were; the [experiment](experiment.md) calls
+Each function here leaves the network and the images that it is given as they were; the [experiment](experiment.md) calls
 them while it trains (`--measure`). How smooth the loss is has [a module of its own][labml_ws.landscape].
 
 | claim | measure |
@@ -89,7 +89,7 @@ def gradient_shares(
     WS is two steps, $\code{centered}{\dot W} = W - \mu$ and $\hat W = \dot W / \sigma$. The gradient
     $\code{g}{g} = \partial L / \partial \hat W$ comes back through them in turn, and each takes a direction out of it:
     scaling the one along $\hat W$, centering the one along $(1, \dots, 1)$. Scaling also multiplies by $1/\sigma$,
-    which is left out here. In a random direction, a step would take out $1/I$.
+    which says nothing about what is taken out: it is applied to what arrives as well, before the two are compared. In a random direction, a step would take out $1/I$.
 
     * `model`: a network with standardized convolutions; `x`, `y`: its input and target, as `criterion` wants them
     * $\code{g}{g}$: the gradient of the standardized weight; $\code{centered}{\dot W}$: the centered weight

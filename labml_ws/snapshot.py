@@ -28,7 +28,7 @@ def snapshot(model: nn.Module, held_out: Tensor, x: Tensor, y: Tensor) -> dict[s
     active = measure.active_fractions(model, batches).values()
     channels = measure.channel_statistics(model, batches).values()
     # Landscape and gradients are those of training, so batch statistics are the batch's own. The landscape works on
-    # copied buffers and leaves the running statistics alone. The backward pass moves them, so they are put back.
+    # copied buffers and leaves the running statistics alone. The forward pass below moves them, so they are put back.
     path, relative_path = (along_gradient(model, x, y, relative=r) for r in (False, True))
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     shares = measure.gradient_shares(model, x, y).values()

@@ -40,7 +40,7 @@ class VGG(nn.Module):
       and width
     * `conv`: makes a convolution from `(in_channels, out_channels, kernel_size, padding=, bias=)`
     * `norm`: makes a normalization from a number of channels; `None` for none
-    * `classes`, `in_channels`: of the output and of the input
+    * `classes`: how many logits; `in_channels`: how many channels an image has
 
     Input `[B, in_channels, H, W]`, output `[B, classes]`: logits. With five blocks a 32x32 image comes out as one
     pixel; the mean over positions that follows lets larger images pass as well. Raises `ValueError` for an empty

@@ -111,7 +111,7 @@
       ]),
       flow: shares(flow.shares),
       "flow-said": `<span class="share-mean">${percent(flow.shares.mean)}</span> goes with the mean, <span class="share-along">${percent(flow.shares.along)}</span> with the part along the filter; <span class="share-kept">${percent(flow.shares.kept)}</span> is kept.`,
-      "flow-numbers": table("The gradient on its way from Ŵ to W", ["at <i>Ŵ</i>", "− mean", "− part along <i>Ŵ</i>", "÷ √(σ²+ε), at <i>W</i>"], [
+      "flow-numbers": table("The gradient on its way from Ŵ to W", ["at <i>Ŵ</i>", "− mean", "− part along\u00a0<i>Ŵ</i>", "÷ √(σ²+ε), at\u00a0<i>W</i>"], [
         ["length", ...stages.map((v) => show(ws.norm(v)))],
         ["mean", ...stages.map((v) => show(ws.mean(v)))],
         ["cosine with <i>W</i>", ...stages.map((v) => show(ws.cosine(v, w)))],

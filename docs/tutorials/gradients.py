@@ -22,6 +22,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from IPython.display import display
 from torch import nn
 from torch.nn import functional as F
 
@@ -116,12 +117,8 @@ for name, net in (("initial", initial), ("after an epoch", standardized)):
     print(f"{name:15} scaling {', '.join(f'{s:.1%}' for s, _ in taken)}")
     print(f"{'':15} centering {', '.join(f'{c:.0%}' for _, c in taken)}")
 hat, dot, raw = np.array(lengths).T
-print(
-    f"length back through scaling / arriving, by layer: {', '.join(f'{r:.1f}' for r in dot / hat)}"
-)
-print(
-    f"length back through both / arriving, by layer:    {', '.join(f'{r:.1f}' for r in raw / hat)}"
-)
+print(f"times as long, scaling: {', '.join(f'{r:.1f}' for r in dot / hat)}")
+print(f"times as long, both:    {', '.join(f'{r:.1f}' for r in raw / hat)}")
 
 # %% alt="Shares of the squared gradient by layer, logarithmic. Centering takes between a tenth and most of it, scaling around one percent. A gray line shows what either would take out of a random direction, between 4 and 0.3 percent." tags=["wide", "computed"]
 figure, axis = plt.subplots()
@@ -135,9 +132,9 @@ plots.label_ends(axis, gap=26)
 plt.show()
 
 # %% [markdown]
-# Either step takes out one direction of $I$, and in a random gradient that would be $1/I$ of it. Scaling takes out a few times as much or less. Centering takes out ten times as much and more: no other direction could be expected to hold so large a part of the gradient.
+# Either step takes out one direction of $I$, and in a random gradient that would be $1/I$ of it. Scaling takes out between a third of that and five times as much. Centering takes out ten times as much and more: no other direction could be expected to hold so large a part of the gradient.
 #
-# Does less in it make it shorter? The printed lengths say no. What scaling leaves is multiplied by $1/\sigma$, and $\sigma$ is well below one, so the gradient that reaches $W$ is several times as long as the one
+# Does less in it make it shorter? The last two printed lines say no: they compare the gradient that comes out, layer by layer, with the one that arrived. What scaling leaves is multiplied by $1/\sigma$, and $\sigma$ is well below one, so the gradient that reaches $W$ is several times as long as the one
 # that arrived at $\hat W$. Only centering never lengthens a gradient, for any weights.
 #
 # ## Through training, on CIFAR-10
@@ -190,6 +187,7 @@ recorded.provenance(runs["ws-gn"])
 # Four networks, all with GroupNorm: with neither step, with one of them, with both. How long is the gradient in each layer, how uneven are the layers, and how much of it is mean? (Means over the seeds. Orange: the two that center, WS + GN drawn through, centering only dotted. Gray: the two that don't, GN dashed, scaling only dash-dotted.)
 
 # %% alt="Length of the gradient by layer, logarithmic, of four networks. At the start it grows more than ten-fold from the first layer to the last without centering, and its longest is about twice its shortest with it. At the end of training the four are alike." tags=["wide"]
+rows = []
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.6), sharey=True)
 for axis, when in zip(axes, ("initial", "at the end"), strict=True):
     for net, look in nets.items():
@@ -198,13 +196,14 @@ for axis, when in zip(axes, ("initial", "at the end"), strict=True):
         # The record has the mean over filters of |mean|, not of its square: the share is at least this.
         along = np.median([c.weight.numel() for c in convolutions] * mean**2 / norm**2)
         uneven = (norm.max(axis=1) / norm.min(axis=1)).mean()
-        print(f"{when:10} {look['label']:14} longest / shortest layer {uneven:4.1f}", end=", ")
-        print(f"share of the mean ≥ {along:3.0%}")
+        rows.append([f"{look['label']}, {when}", f"{uneven:.1f}", f"{100 * along:.0f} %"])
     axis.set(xlabel="layer", title=when, xticks=layers[::3])
 axes[0].set_ylabel("length of the gradient")
 plots.plain_log(axes[0].yaxis)
 plots.label_ends(axes[1])
 plt.show()
+heads = ["longest / shortest layer", "share of the mean, at least"]
+display(plots.Table("The gradient", heads, rows))
 recorded.provenance(methods)
 
 # %% [markdown]
@@ -230,6 +229,6 @@ recorded.provenance(methods)
 # ## What it shows, and what it doesn't
 #
 # * **Confirmed:** with WS the gradient of a filter has mean zero and is at right angles to the filter, to within rounding and $\epsilon$. Centering takes out far more than chance would, in every layer and throughout training.
-# * **Not confirmed:** that both steps matter, as the introduction has it. What scaling takes out is a few percent at most, and what it puts back, $1/\sigma$, is more. Nor are gradients shorter with WS once the networks are trained.
+# * **Not confirmed:** that both steps matter, as the authors' argument has it. What scaling takes out is a few percent at most, and what it puts back, $1/\sigma$, is more. Nor are gradients shorter with WS once the networks are trained.
 # * With GroupNorm behind it, **centering alone gives nearly all of the gain in accuracy** and scaling alone none. GroupNorm takes out the scale of a group of filters anyway; nothing else takes out the mean.
 # * It does not show that centering would be enough without a normalization, or with another one: these runs are a small VGG with GroupNorm, trained for four epochs at one learning rate.

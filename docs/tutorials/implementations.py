@@ -46,7 +46,11 @@ ROW = (1, 2, 3)  # the dimensions of one filter
 # [DeepLab in TensorFlow](https://github.com/tensorflow/models/blob/master/research/deeplab/core/conv2d_ws.py), Chainer's
 # [link hook](https://github.com/chainer/chainer/pull/6678) and [ours](../annotated/standardization.md) compute this.
 #
-# The paper spells the variance $\sigma^2 = \frac{1}{I} \sum_j W_j^2 - \mu^2$. That is the same number, until it is rounded. We found nobody who computes
+# The paper spells the variance
+#
+# $$\sigma^2 = \frac{1}{I} \sum_j W_j^2 - \mu^2.$$
+#
+# That is the same number, until it is rounded. We found nobody who computes
 # weights that way, but it is the obvious way to type the equation in, so it runs along as `printed`.
 
 
@@ -195,7 +199,7 @@ def timm_scaled(w):
 # ## What eps does
 #
 # All of these give a filter the same direction; they differ in how *long* it comes out. The figure has the root mean square of $\hat W$, which should
-# be 1, against the width of the raw filter, here at a fan-in of 576 (which only the NFNets' threshold, on $I \sigma^2$, depends on). Where a curve falls from 1, $\epsilon$ takes over: far enough to the left a filter is only centered, and multiplied by a constant.
+# be 1, against the width of the raw filter, here at a fan-in of 576 (which only the NFNets' threshold, on $I \sigma^2$, depends on). Where a curve comes down, $\epsilon$ takes over: far enough to the left a filter is only centered, and multiplied by a constant.
 #
 # Torch's default initialization has $\sigma = 1/\sqrt{3 I}$, the gray band for fan-ins from 27 to 4608: on its left border the paper's curve, the thick one, is at 0.94.
 

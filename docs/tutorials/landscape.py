@@ -52,7 +52,8 @@ x, y = images[:128], labels[:128]
 # from the Hessian $H$ in $\dot W$ it makes $PHP$ in $W$, and
 #
 # \begin{align}
-# \lVert PHP \rVert_F^2 &= \lVert H \rVert_F^2 - \frac{2}{I} \sum_i \Big(\sum_j H_{ij}\Big)^2 + \frac{1}{I^2} \Big(\sum_{i,j} H_{ij}\Big)^2 \\
+# \lVert PHP \rVert_F^2 &= \lVert H \rVert_F^2 - \frac{2}{I} \sum_i \Big(\sum_j H_{ij}\Big)^2 \\
+# &\quad + \frac{1}{I^2} \Big(\sum_{i,j} H_{ij}\Big)^2 \\
 # &\le \lVert H \rVert_F^2.
 # \end{align}
 #
@@ -108,7 +109,7 @@ in_hat, in_dot, in_raw = np.array(largest).T
 factor = 1 / center(weight.detach()).square().mean().item()
 print(f"the identity holds to {max(deviation):.0e}")
 for name, ratio in (("centering", in_raw / in_dot), ("scaling", in_dot / in_hat)):
-    print(f"{name:9}: largest eigenvalue times {min(ratio):.2f} to {max(ratio):.2f}")
+    print(f"{name + ':':10} largest eigenvalue times {min(ratio):.2f} to {max(ratio):.2f}")
 print(f"1/sigma^2, the mean of four filters: {factor:.1f}")
 
 # %% alt="Largest eigenvalue of three Hessians over 60 steps, on a logarithmic scale. That in the standardized weight is lowest. That in the centered weight is about twenty times higher. That in the raw weight lies between them, at about half the highest." tags=["wide", "computed"]
@@ -129,7 +130,7 @@ plt.show()
 # ## Two surfaces
 #
 # Now two networks: small VGGs on the digits, with GroupNorm and with WS and GroupNorm, each trained until its loss on one batch falls below 0.1. The surface is the loss on a plane through
-# the trained weights, along two random directions, each of them as long as the weights, filter by filter: the *filter normalization* of [@li2018visualizing].
+# the trained weights, along two random directions, each of them as long as the weights, filter by filter: the *filter normalization* of [@li2018visualizing]. A line for a loss of 0.3, 1, 2, 3 and 4, for the first of the four pairs.
 
 
 # %%

@@ -23,6 +23,7 @@
 # %config InlineBackend.figure_formats = ["svg"]
 import matplotlib.pyplot as plt
 import torch
+from IPython.display import display
 from torch import nn
 from torch.nn import functional as F
 
@@ -176,11 +177,13 @@ recorded.provenance(runs)
 
 
 # %%
-print("batch size" + "".join(f"{size:12}" for size in sizes))
+rows = []
 for name in NETS:
-    pairs = (recorded.mean_spread(results[name][size]) for size in sizes)
-    cells = "".join(f"{average:6.1f} ± {spread:.1f}" for average, spread in pairs)
-    print(f"{plots.look(name)['label']:10}{cells}")
+    pairs = [recorded.mean_spread(results[name][size]) for size in sizes]
+    rows.append(
+        [plots.look(name)["label"], *("{:.1f} ± {:.1f}".format(*pair) for pair in pairs)]
+    )
+display(plots.Table("Test accuracy (%), by batch size", [str(size) for size in sizes], rows))
 print("diverged:", ", ".join(run.name for run in runs if run.diverged) or "none")
 reference, _ = recorded.mean_spread(results["bn"][64])
 print("compared with BN at 64, at 1:")

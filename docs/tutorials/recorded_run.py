@@ -54,7 +54,7 @@ print(f"{hours:.1f} hours of one thread, on a shared machine")
 
 
 # %% [markdown]
-# What a row of the tables below is: runs that differ in nothing but the seed, under the name of their folders (`ws-` is with WS, `none` without a normalization), with the mean of their test accuracies, the standard deviation of the sample, and each of them.
+# What a row of the tables below is: runs that differ in nothing but the seed, under the name of their folders (`ws-` is with WS, `none` without a normalization; `unbiased` is WS with $I - 1$, `eps-outside` WS with $\epsilon$ outside the root), with the mean of their test accuracies, the standard deviation of the sample, and each of them.
 
 
 # %%
@@ -241,9 +241,8 @@ for better, worse, published in (
         if net == worse and (better, seed) in accuracy
     ]
     average, spread = mean_spread(differences)
-    print(
-        f"{better:6} - {worse:3}  {average:+5.1f} ± {spread:.1f} points  {published and 'paper: ' + published}"
-    )
+    paper = f"  paper: {published}" if published else ""
+    print(f"{better:6} - {worse:3}  {average:+5.1f} ± {spread:.1f} points{paper}")
 
 # %% [markdown]
 # * **Confirmed:** WS helps GroupNorm, by far more than in the papers' long training: here it decides how soon the network learns at all. Centering alone does nearly all of
@@ -280,7 +279,7 @@ for run in recorded["digits"]:
 # %% [markdown]
 # ## Every run
 #
-# The command, and the record: `config.json` and the rows of `metrics.jsonl`.
+# On a screen each line opens: the command, and the record, which is `config.json` and the rows of `metrics.jsonl`. All are in `docs/runs`.
 
 
 # %% tags=["hide-code", "wide"]

@@ -161,7 +161,7 @@ for name in shown:
 # Thick lines are means over the seeds, thin ones single runs; a color is a normalization, drawn through with WS and dashed without. WS + BCN normalizes by running estimates, BCN by the statistics of its batch.
 #
 # Channels are counted in evaluation mode. At step 0 the running statistics have seen nothing: BatchNorm changes nothing yet, and BCN is its channel norm alone. Their dead
-# channels *at the start* are those of a network without batch norm.
+# channels *at the start* are those of a network without batch norm. (Not the same one: without any normalization the convolutions have biases, so the seeds give other weights.)
 
 # %% alt="Two panels against training steps. Above, nearly dead channels: all networks without WS start at two to five percent; BN and BCN are at zero from step 100, the one without normalization falls nearly to zero by step 300, LN and GN to one to two percent; those with WS stay near zero. Below, mean distance from BatchNorm's statistics: LN and GN end at about a half, WS + GN at a fifth, BN and BCN near zero." tags=["wide"]
 runs = [run for run in recorded.read("methods") if run.net in LABELS]
@@ -180,7 +180,9 @@ plots.curves(
 for line in above.get_lines():
     if line.get_label() in {LABELS[net] for net in LABELS if net not in named}:
         line.set_label("_")
-above.text(250, -0.25, "with WS, BN, BCN: at zero", fontsize=10, va="top", ha="center")
+above.text(
+    250, -0.25, "with WS: at zero; BN, BCN: from step 100", fontsize=10, va="top", ha="center"
+)
 above.set(ylabel="nearly dead channels (%)", ylim=(-0.7, None))
 below.set(xlabel="training step", ylabel="distance from BatchNorm", ylim=(-0.08, None))
 for axis in (above, below):

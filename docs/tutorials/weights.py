@@ -95,9 +95,9 @@ figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.6))
 for weights, color, side in ((before, "C1", -0.17), (after, "C0", 0.17)):
     for layer, (mean, std) in enumerate(zip(*moments(weights), strict=True), 1):
         place = layer + side + 0.12 * (torch.rand(len(mean)) - 0.5)
-        left.scatter(place, std, s=3, color=color, alpha=0.5, linewidths=0, rasterized=True)
+        left.scatter(place, std, s=4, color=color, alpha=0.7, linewidths=0, rasterized=True)
         right.scatter(
-            place, mean / std, s=3, color=color, alpha=0.5, linewidths=0, rasterized=True
+            place, mean / std, s=4, color=color, alpha=0.7, linewidths=0, rasterized=True
         )
 chance = [2 * weight[0].numel() ** -0.5 for weight in before]
 numbers = range(1, len(layers) + 1)
@@ -133,7 +133,7 @@ turned = [
 figure, axis = plt.subplots(figsize=(7.2, 3))
 for layer, angles in enumerate(turned, 1):
     place = layer + 0.4 * (torch.rand(len(angles)) - 0.5)
-    axis.scatter(place, angles, s=3, color="C0", alpha=0.5, linewidths=0, rasterized=True)
+    axis.scatter(place, angles, s=4, color="C0", alpha=0.7, linewidths=0, rasterized=True)
 axis.plot(numbers, [angles.mean() for angles in turned], color="black", linewidth=1)
 axis.axhline(90, color="black", linewidth=0.8, linestyle="--")
 axis.set(

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import cache
-from itertools import groupby
+from itertools import groupby, zip_longest
 from typing import Any
 
 from markupsafe import Markup
@@ -37,7 +37,9 @@ DEFINES = re.compile(r"\s*(@|(async\s+)?def\b|class\b)")
 TOKEN = re.compile(r"\w+|\s+|.")
 WORD = re.compile(r"\w")
 # Where a line that is too long may go on below itself: before a dot, and after a bracket.
-BREAKS = re.compile(r'(?=<span class="o">\.</span>)|(?<=[([]</span>)')
+BREAKS = re.compile(
+    r'(?<!>self</span>)(?<!>torch</span>)(?=<span class="o">\.</span>)|(?<=[([]</span>)'
+)
 # Lines less alike than this are two lines, not one that changed.
 ALIKE = 0.6
 # This many common lines are left to stand around a difference.
@@ -257,12 +259,29 @@ def shown(difference: Difference, places: Places, here: Page) -> dict[str, Any]:
 
 
 def _blocks(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    """Rows that are drawn as one: lines that only one of the two has, next to one another, so that none of them pushes the others' neighbors apart."""
+    """
+    Rows that are drawn as one: lines that only one of the two has, next to one another, so that none of them pushes the others' neighbors apart. A definition
+    begins anew, lest one's lines seem to be in the other's body.
+    """
     for alone, part in groupby(rows, lambda row: row.old is None or row.new is None):
-        if alone:
-            yield list(part)
-        else:
+        if not alone:
             yield from ([row] for row in part)
+            continue
+        run = list(part)
+        old, new = ([row for row in run if getattr(row, side)] for side in ("old", "new"))
+        for one, other in zip_longest(_bodies(old, "old"), _bodies(new, "new"), fillvalue=()):
+            if one or other:
+                yield [*one, *other]
+
+
+def _bodies(rows: Sequence[Row], side: str) -> list[list[Row]]:
+    """What comes before the first definition, and each definition with its body."""
+    bodies: list[list[Row]] = [[]]
+    for row in rows:
+        if DEFINES.match(getattr(row, side).text):
+            bodies.append([])
+        bodies[-1].append(row)
+    return bodies
 
 
 def _merged(block: Sequence[Row], drawn: dict[int, dict[str, Any]]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 # Figures that follow the theme
 
 Matplotlib draws black on white. Put into the page as it is, a figure would be a bright hole in a dark one; put there twice, light and dark, it would be
-twice as heavy. So its SVG becomes part of the page, black becomes the colour of the text around it, and white becomes nothing at all.
+twice as heavy. So its SVG becomes part of the page, black becomes the color of the text around it, and white becomes nothing at all.
 """
 
 from __future__ import annotations

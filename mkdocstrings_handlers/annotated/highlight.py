@@ -2,7 +2,7 @@
 # Colors and links in one pass
 
 Pygments knows what each stretch of code is, and [the names](resolve.md) know where some stretches lead. Both say where a stretch stands, so they are put
-together token by token, once per file, and only then cut into lines. A string that spans lines keeps its colour, and the text stays
+together token by token, once per file, and only then cut into lines. A string that spans lines keeps its color, and the text stays
 what it was, character for character.
 """
 

@@ -48,13 +48,13 @@ class Section:
     """
     ## One section
 
-    The only data structure there is. Modules and executed notebooks both become a list of these, and from there on nobody knows the difference.
+    What everything else works on. Modules and executed notebooks both become a list of these, and from there on nobody knows the difference.
 
     * `prose` is Markdown, and `prose_lines` says for each of its lines where it stands in the file, so that an error in a formula can name its place.
     * `code` keeps the source's own lines, indentation included; `code_lines` has their numbers. They may jump: where a docstring stands between
       a `def` and its body, the docstring is on the left and the two pieces of code meet on the right.
     * `span` is the stretch of the file that the section covers. Spans follow one another without a gap, which is what makes *nothing is lost* easy to prove.
-    * `anchor` comes from names and words, never from a count, so a link to a section survives edits to the others.
+    * `anchor` comes from names and words, so a link to a section survives edits to the others. A count is added only where two sections begin alike.
     """
 
     prose: str

@@ -30,7 +30,7 @@ PAGES = {
     "torch.utils.checkpoint": "checkpoint",
     "torch.utils.data": "data",
 }
-# In these modules, a name is an entry on its module's page. In all others it has a page to itself:
+# In these modules a name is an entry on its module's page; in a module that isn't listed here, it has a page to itself.
 ENTRIES = {
     "torch.amp",
     "torch.fx",

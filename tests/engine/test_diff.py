@@ -141,6 +141,23 @@ def test_lines_that_only_one_has_are_one_row_and_push_nothing_apart() -> None:
     ]
 
 
+def test_a_definition_that_only_one_has_comes_after_what_the_other_says_in_the_body_before_it() -> (
+    None
+):
+    old = [
+        Line(1, "def f(x):"),
+        Line(2, "    alpha = 1"),
+        Line(3, "def g(x):"),
+        Line(4, "    beta = 2"),
+    ]
+    new = [Line(7, "def f(x):"), Line(8, "    return [0]")]
+    blocks = list(_blocks(compare(old, new)))
+    lines = [
+        [(row.old or row.new).number for row in block if row.old or row.new] for block in blocks
+    ]  # type: ignore[union-attr]
+    assert lines == [[1], [2, 8], [3, 4]]
+
+
 def test_brackets_alone_are_not_a_line_that_changed() -> None:
     rows = compare([Line(1, "    )"), Line(2, "a")], [Line(7, ")"), Line(8, "b")])
     assert all(row.old is None or row.new is None for row in rows)
