@@ -132,7 +132,7 @@ plots.label_ends(axis, gap=26)
 plt.show()
 
 # %% [markdown]
-# Either step takes out one direction of $I$, and in a random gradient that would be $1/I$ of it. Scaling takes out between a third of that and five times as much. Centering takes out ten times as much and more: no other direction could be expected to hold so large a part of the gradient.
+# Either step takes out one direction of $I$, and in a random gradient that would be $1/I$ of it. Scaling takes out between 0.4 and 4.3 times that. Centering takes out ten times as much and more: no other direction could be expected to hold so large a part of the gradient.
 #
 # Does less in it make it shorter? The last two printed lines say no: they compare the gradient that comes out, layer by layer, with the one that arrived. What scaling leaves is multiplied by $1/\sigma$, and $\sigma$ is well below one, so the gradient that reaches $W$ is several times as long as the one
 # that arrived at $\hat W$. Only centering never lengthens a gradient, for any weights.
