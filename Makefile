@@ -16,6 +16,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export NO_MKDOCS_2_WARNING := 1
 
 LIBRARY := $(wildcard labml_ws/*.py)
+ENGINE := $(shell find engine -name '*.py')
 TUTORIALS := $(wildcard docs/tutorials/*.py)
 NOTEBOOKS := $(TUTORIALS:.py=.ipynb)
 DEMOS := build/demos/made
@@ -26,7 +27,7 @@ TAKE := build/take.made
 MADE := $(VENDOR) $(PICTURES) $(DEMOS) $(PLAYGROUND) $(NOTEBOOKS) $(FIGURES) $(TAKE)
 RUNS := $(shell find docs/runs -type f 2>/dev/null)
 # Everything a page can depend on, except what the build itself puts there.
-INPUTS := mkdocs.yml $(shell find docs labml_ws mkdocstrings_handlers overrides -type f \
+INPUTS := mkdocs.yml $(shell find docs labml_ws engine overrides -type f \
 	-not -path '*/__pycache__/*' -not -path 'docs/assets/vendor/*' -not -path 'docs/assets/pictures/*' -not -path 'docs/download/*' -not -name '*.ipynb' -not -name '.*' 2>/dev/null | sort)
 
 .DEFAULT_GOAL := help
@@ -40,7 +41,7 @@ site: build/site.made ## build the annotated site into site/ (open site/index.ht
 	@echo "site/index.html is ready: open it in a browser."
 
 serve: $(INSTALLED) $(MADE) ## serve the site while writing; rebuilds when a page or a module changes
-	$(PY) -m mkdocs serve --watch labml_ws --watch mkdocstrings_handlers
+	$(PY) -m mkdocs serve --watch labml_ws --watch engine
 
 test: lint build/site.made ## prove it: style, types, unit tests, strict build, every page in a real Chromium
 	@chromium="$$($(PY) tools/chromium.py)" && \
@@ -85,9 +86,9 @@ $(VENV)/made:
 
 # hatchling comes first so that the package itself is installed without an isolated (and unpinned) build environment;
 # setuptools, since pylatexenc comes as sources only and a new environment has no setuptools, or one that makes no wheel.
-$(INSTALLED): pyproject.toml constraints.txt $(VENV)/made
+$(INSTALLED): pyproject.toml engine/pyproject.toml constraints.txt $(VENV)/made
 	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt hatchling editables setuptools
-	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[site,train,test]'
+	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[site,train,test]' -e engine
 	@touch $@
 
 $(NODE_MODULES): package.json package-lock.json $(wildcard .npmrc) $(INSTALLED)
@@ -95,7 +96,7 @@ $(NODE_MODULES): package.json package-lock.json $(wildcard .npmrc) $(INSTALLED)
 	@touch $@
 
 # Fonts, KaTeX's style sheet and a script, so that no page asks another host for anything.
-$(VENDOR): mkdocstrings_handlers/annotated/assets.py $(NODE_MODULES)
+$(VENDOR): engine/mkdocstrings_handlers/annotated/assets.py $(NODE_MODULES)
 	@$(PY) -m mkdocstrings_handlers.annotated.assets $(@D)
 	@touch $@
 
@@ -108,7 +109,7 @@ $(NOTEBOOKS): %.ipynb: %.py $(LIBRARY) $(RUNS) tools/notebook.py labml_ws/house.
 	@$(PY) tools/notebook.py $<
 
 # What each module's demo prints, shown on its page.
-$(DEMOS): $(LIBRARY) tools/demo.py tools/notebook.py $(patsubst %,mkdocstrings_handlers/annotated/%.py,demos bindings trace) $(INSTALLED)
+$(DEMOS): $(LIBRARY) tools/demo.py tools/notebook.py $(patsubst %,engine/mkdocstrings_handlers/annotated/understand/%.py,demos bindings trace) $(INSTALLED)
 	@$(PY) -m tools.demo $(@D) $(LIBRARY)
 	@touch $@
 
@@ -118,11 +119,11 @@ $(PLAYGROUND): $(wildcard docs/assets/playground-*.js) tools/playground.js $(INS
 	@touch $@
 
 # A tutorial's figure that another page shows too.
-build/figures/micro-batches.html: docs/tutorials/micro_batches.ipynb $(patsubst %,mkdocstrings_handlers/annotated/%.py,figures notebooks sections) tools/figure.py
+build/figures/micro-batches.html: docs/tutorials/micro_batches.ipynb $(ENGINE) tools/figure.py
 	@$(PY) -m tools.figure $< 'On CIFAR-10' $@
 
 # What a reader can take along: modules, code only, notebooks, the library in one file.
-$(TAKE): $(LIBRARY) $(wildcard mkdocstrings_handlers/annotated/*.py tools/*.py) $(shell find docs -name '*.md') LICENSE \
+$(TAKE): $(LIBRARY) $(ENGINE) $(wildcard tools/*.py) $(shell find docs -name '*.md') LICENSE \
 	build/inputs $(DEMOS) $(NOTEBOOKS) $(INSTALLED)
 	@$(PY) -m tools.take docs/download
 	@touch $@

@@ -4,9 +4,8 @@ import re
 from pathlib import Path
 
 import yaml
-
-from mkdocstrings_handlers.annotated import references
-from mkdocstrings_handlers.annotated.works import read_works
+from mkdocstrings_handlers.annotated.prose import cite as references
+from mkdocstrings_handlers.annotated.prose.works import read_works
 
 
 def prose(root: Path) -> str:

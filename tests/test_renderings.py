@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
+from mkdocstrings_handlers.annotated.read.module import read_module
 
-from mkdocstrings_handlers.annotated.sections import read_module
 from tools.markdown import Page, Renderings, untied
 
 

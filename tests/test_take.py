@@ -16,11 +16,11 @@ import nbformat
 import pytest
 import torch
 import yaml
+from mkdocstrings_handlers.annotated.render.take import BRANCH
+from mkdocstrings_handlers.annotated.understand import demos
 from torch import nn
 
 import labml_ws
-from mkdocstrings_handlers.annotated import demos
-from mkdocstrings_handlers.annotated.take import BRANCH
 from tools import bundle, cells, take
 
 SITE, REPO = "https://site.test/", "https://github.com/someone/labml_ws"

@@ -9,8 +9,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mkdocstrings_handlers.annotated.code_only import code_only
-from mkdocstrings_handlers.annotated.openings import guard, import_zone
+from mkdocstrings_handlers.annotated.read.code_only import code_only
+from mkdocstrings_handlers.annotated.read.source import guard, import_zone
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "labml_ws"

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from textwrap import dedent
 
-from mkdocstrings_handlers.annotated.openings import DEFINITIONS, first_line, guard
-from mkdocstrings_handlers.annotated.sections import Section, read_module
+from mkdocstrings_handlers.annotated.read.module import Section, read_module
+from mkdocstrings_handlers.annotated.read.source import DEFINITIONS, first_line, guard
 
 FENCE = re.compile(r"(^[ ]*```.*?^[ ]*```[ ]*$)", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(`[^`\n]+`)")

@@ -14,7 +14,8 @@ import warnings
 from importlib.metadata import version
 from pathlib import Path
 
-from mkdocstrings_handlers.annotated import bindings, demos, trace
+from mkdocstrings_handlers.annotated.understand import bindings, demos, trace
+
 from tools import notebook
 
 

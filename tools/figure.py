@@ -7,9 +7,9 @@ import re
 import sys
 from pathlib import Path
 
-from mkdocstrings_handlers.annotated.figures import inline_svg
-from mkdocstrings_handlers.annotated.notebooks import read_notebook
-from mkdocstrings_handlers.annotated.sections import slug
+from mkdocstrings_handlers.annotated.read.module import slug
+from mkdocstrings_handlers.annotated.read.notebook import read_notebook
+from mkdocstrings_handlers.annotated.render.figures import inline_svg
 
 HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
 LINK = re.compile(r'(?<=href=")(?=[\w-]+\.html)')

@@ -17,15 +17,15 @@ from typing import Any
 
 import griffe
 import yaml
-
-from mkdocstrings_handlers.annotated import demos, diff
-from mkdocstrings_handlers.annotated.links import REFERENCE
-from mkdocstrings_handlers.annotated.notebooks import read_notebook
-from mkdocstrings_handlers.annotated.places import Places
-from mkdocstrings_handlers.annotated.references import CITATION, EVERYTHING
-from mkdocstrings_handlers.annotated.sections import Section, read_module
-from mkdocstrings_handlers.annotated.torch_docs import torch_url
-from mkdocstrings_handlers.annotated.works import read_works
+from mkdocstrings_handlers.annotated.prose.cite import CITATION, EVERYTHING
+from mkdocstrings_handlers.annotated.prose.links import REFERENCE
+from mkdocstrings_handlers.annotated.prose.works import read_works
+from mkdocstrings_handlers.annotated.read.module import Section, read_module
+from mkdocstrings_handlers.annotated.read.notebook import read_notebook
+from mkdocstrings_handlers.annotated.render import diff
+from mkdocstrings_handlers.annotated.understand import demos
+from mkdocstrings_handlers.annotated.understand.places import Places
+from mkdocstrings_handlers.annotated.understand.torch_docs import torch_url
 
 ROOT = Path(__file__).resolve().parent.parent
 FRONT = re.compile(r"\A---\n(.*?)\n---\n+", re.DOTALL)
@@ -111,8 +111,10 @@ class Renderings:
         return found
 
     def _source(self, module: str) -> str:
-        path = self.root / module.replace(".", "/")
-        return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
+        path = Places(self.root, self.docs, [self.root, self.root / "engine"]).file(module)
+        if path is None:
+            raise FileNotFoundError(f"{module}: there is no such module in {self.root}")
+        return path.read_text()
 
     # ## One page
 
@@ -149,7 +151,7 @@ class Renderings:
         return self._signature(name, page)
 
     def _difference(self, old: str, new: str) -> str:
-        places = Places(self.root, self.docs)
+        places = Places(self.root, self.docs, [self.root, self.root / "engine"])
         a, b = ([line.text for line in diff.find(name, places).lines] for name in (old, new))
         lines = difflib.unified_diff(a, b, old, new, lineterm="")
         return "\n".join(["```diff", *lines, "```"])

@@ -19,11 +19,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import nbformat
+from mkdocstrings_handlers.annotated.read.code_only import code_only
+from mkdocstrings_handlers.annotated.understand import demos
+from mkdocstrings_handlers.annotated.understand.torch_docs import torch_url
 from nbformat import v4
 
-from mkdocstrings_handlers.annotated import demos
-from mkdocstrings_handlers.annotated.code_only import code_only
-from mkdocstrings_handlers.annotated.torch_docs import torch_url
 from tools import bundle
 from tools.cells import Cell, Resolve, cells, markdown
 from tools.markdown import shown
@@ -64,12 +64,17 @@ def address(site: str, places: dict[str, str], page: str, name: str) -> str:
     return f"{site}{target}{'#' + anchor if anchor else ''}"
 
 
+def module_file(name: str) -> Path:
+    path = Path(f"{name.replace('.', '/')}.py")
+    return next((ROOT / f / path for f in ("", "engine") if (ROOT / f / path).is_file()), path)
+
+
 # ## Notebooks
 
 
 def notebook(name: str, site: str, repo: str, places: dict[str, str]) -> str:
     """The notebook of a module. The library's run where torch is and nothing of ours; the others need the project."""
-    path = ROOT / f"{name.replace('.', '/')}.py"
+    path = module_file(name)
     source = path.read_text(encoding="utf-8")
     package, _, module = name.rpartition(".")
     alone = package == bundle.PACKAGE and module in bundle.MODULES
@@ -210,7 +215,7 @@ def files(docs: Path, site: str, repo: str) -> dict[str, str]:
             found[path.relative_to(docs).as_posix()] = tutorial(
                 path, repo, partial(address, site, places, places[name])
             )
-    paths = {n: ROOT / f"{n.replace('.', '/')}.py" for n in places if not n.endswith(".ipynb")}
+    paths = {n: module_file(n) for n in places if not n.endswith(".ipynb")}
     # Of a module that isn't there the builder says more than could be said here.
     modules = [name for name, path in paths.items() if path.is_file()]
     sources = [paths[name].read_text(encoding="utf-8") for name in modules]

@@ -74,8 +74,8 @@ plugins:
 markdown_extensions:
   - attr_list
   - toc: {{permalink: true, toc_depth: 4}}
-  - mkdocstrings_handlers.annotated.links
-  - mkdocstrings_handlers.annotated.math: {{node_modules: "{node_modules}", cache: "{cache}"}}
+  - mkdocstrings_handlers.annotated.prose.links
+  - mkdocstrings_handlers.annotated.prose.math: {{node_modules: "{node_modules}", cache: "{cache}"}}
 """
 
 
@@ -103,8 +103,8 @@ def handler(project: Path, cache: Path) -> AnnotatedHandler:
     extensions = [
         "attr_list",
         "toc",
-        "mkdocstrings_handlers.annotated.links",
-        "mkdocstrings_handlers.annotated.math",
+        "mkdocstrings_handlers.annotated.prose.links",
+        "mkdocstrings_handlers.annotated.prose.math",
     ]
     made = get_handler(
         handler_config={},
@@ -113,7 +113,7 @@ def handler(project: Path, cache: Path) -> AnnotatedHandler:
         custom_templates=None,
         mdx=extensions,
         mdx_config={
-            "mkdocstrings_handlers.annotated.math": {
+            "mkdocstrings_handlers.annotated.prose.math": {
                 "node_modules": str(NODE_MODULES),
                 "cache": str(cache),
             },

@@ -7,8 +7,8 @@ import warnings
 from pathlib import Path
 
 import pytest
+from mkdocstrings_handlers.annotated.read.code_only import code_only
 
-from mkdocstrings_handlers.annotated.code_only import code_only
 from tests.engine.test_lossless import standard_library
 
 AWKWARD = {
@@ -83,7 +83,7 @@ def test_the_standard_library_computes_the_same_without_its_prose() -> None:
 
 def test_this_projects_own_modules_have_no_prose_left(node_modules: Path) -> None:
     root = node_modules.parent
-    for folder in ("labml_ws", "mkdocstrings_handlers/annotated"):
+    for folder in ("labml_ws", "engine/mkdocstrings_handlers/annotated"):
         for path in sorted((root / folder).glob("*.py")):
             bare = code_only(path.read_text(encoding="utf-8"))
             assert tree(bare) == tree(path.read_text(encoding="utf-8"))

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from mkdocstrings import CollectionError
+from mkdocstrings_handlers.annotated.read.module import read_module
+from mkdocstrings_handlers.annotated.understand import demos
 
-from mkdocstrings_handlers.annotated import AnnotatedHandler, demos
-from mkdocstrings_handlers.annotated.sections import read_module
+from mkdocstrings_handlers.annotated import AnnotatedHandler
 from tools import demo, notebook
 
 MODULE = '''"""# Two steps"""

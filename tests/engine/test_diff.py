@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mkdocs.exceptions import PluginError
 from mkdocstrings import CollectionError
+from mkdocstrings_handlers.annotated.read.source import definitions
+from mkdocstrings_handlers.annotated.render.diff import Line, _blocks, code_of, compare, folded
 
 from mkdocstrings_handlers.annotated import AnnotatedHandler
-from mkdocstrings_handlers.annotated.diff import Line, _blocks, code_of, compare, folded
-from mkdocstrings_handlers.annotated.openings import definitions
 
 from .test_handler import render
 

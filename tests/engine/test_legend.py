@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 from mkdocs.exceptions import PluginError
+from mkdocstrings_handlers.annotated.read.module import read_module
+from mkdocstrings_handlers.annotated.understand.legend import items, plain
+from mkdocstrings_handlers.annotated.understand.names import Names, symbols
 
 from mkdocstrings_handlers.annotated import AnnotatedHandler
-from mkdocstrings_handlers.annotated.legend import items, plain
-from mkdocstrings_handlers.annotated.names import Names, symbols
-from mkdocstrings_handlers.annotated.sections import read_module
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -7,10 +7,8 @@ from types import ModuleType
 
 import pytest
 import torch
-
-from mkdocstrings_handlers.annotated import AnnotatedHandler
-from mkdocstrings_handlers.annotated.places import Page, Places, address
-from mkdocstrings_handlers.annotated.torch_docs import (
+from mkdocstrings_handlers.annotated.understand.places import Page, Places, address
+from mkdocstrings_handlers.annotated.understand.torch_docs import (
     ATTRIBUTES,
     DOCS,
     DTYPES,
@@ -20,6 +18,8 @@ from mkdocstrings_handlers.annotated.torch_docs import (
     PAGES,
     torch_url,
 )
+
+from mkdocstrings_handlers.annotated import AnnotatedHandler
 
 from .test_handler import page, render
 

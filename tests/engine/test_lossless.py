@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from mkdocstrings_handlers.annotated.sections import read_module
+from mkdocstrings_handlers.annotated.read.module import read_module
 
 
 def speaking_lines(source: str) -> set[int]:

@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 from markdown import Markdown
 from mkdocs.exceptions import PluginError
-
-from mkdocstrings_handlers.annotated.katex import Katex, MathError
+from mkdocstrings_handlers.annotated.prose.katex import Katex, MathError
 
 
 @pytest.fixture
 def convert(cache: Path, node_modules: Path):
-    extension = "mkdocstrings_handlers.annotated.math"
+    extension = "mkdocstrings_handlers.annotated.prose.math"
     config = {extension: {"node_modules": str(node_modules), "cache": str(cache)}}
     return lambda text: Markdown(
         extensions=[extension, "fenced_code"], extension_configs=config

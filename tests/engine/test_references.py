@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from markdown import Markdown
 from mkdocs.exceptions import PluginError
+from mkdocstrings_handlers.annotated.prose import cite as references
+from mkdocstrings_handlers.annotated.prose import works
 
-from mkdocstrings_handlers.annotated import references, works
-
-EXTENSION = "mkdocstrings_handlers.annotated.references"
+EXTENSION = "mkdocstrings_handlers.annotated.prose.cite"
 BIB = """@article{ba2016layer,
   title   = {Layer Normalization},
   author  = {Ba, Jimmy Lei and Kiros, Jamie Ryan and Hinton, Geoffrey E.},

@@ -5,8 +5,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-
-from mkdocstrings_handlers.annotated.resolve import Meanings
+from mkdocstrings_handlers.annotated.understand.resolve import Meanings
 
 
 def names(source: str, module: str = "pack.page", package: bool = False) -> dict[str, str]:

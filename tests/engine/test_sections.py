@@ -2,7 +2,7 @@
 
 from textwrap import dedent
 
-from mkdocstrings_handlers.annotated.sections import Section, read_module, slug
+from mkdocstrings_handlers.annotated.read.module import Section, read_module, slug
 
 
 def read(source: str) -> list[Section]:

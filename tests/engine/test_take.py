@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 from mkdocstrings import CollectionError
-
-from mkdocstrings_handlers.annotated.take import Take
+from mkdocstrings_handlers.annotated.render.take import Take
 
 GITHUB = "https://github.com/someone/some.thing"
 PLACES = ["pkg/mod.py", "code-only/pkg/mod.py", "pkg/mod.ipynb", "pkg/mod.js", "one.py"]

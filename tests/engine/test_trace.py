@@ -7,8 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from mkdocstrings_handlers.annotated.understand import trace
 
-from mkdocstrings_handlers.annotated import AnnotatedHandler, trace
+from mkdocstrings_handlers.annotated import AnnotatedHandler
 from tools import demo, notebook
 
 MODULE = '''"""# Traced"""

@@ -20,9 +20,9 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
+from ..read.source import first_line
 from .bindings import MISSING, Site, header, sites
 from .demos import run_as_main
-from .openings import first_line
 
 # The mean and the standard deviation of a tensor, and whether all of it is one number: asked of the caller, as the engine doesn't know PyTorch.
 Measure = Callable[[Any], tuple[float, float, bool] | None]

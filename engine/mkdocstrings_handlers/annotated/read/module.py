@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
-from .openings import (
+from .source import (
     Definition,
     Opening,
     comments,

@@ -28,10 +28,10 @@ from typing import Any
 from markupsafe import Markup
 from mkdocstrings import CollectionError
 
+from ..read.source import definitions, docstrings, first_line
+from ..understand.names import nearest
+from ..understand.places import Page, Places, address
 from .highlight import Wrap, highlight
-from .names import nearest
-from .openings import definitions, docstrings, first_line
-from .places import Page, Places, address
 
 DEFINES = re.compile(r"\s*(@|(async\s+)?def\b|class\b)")
 TOKEN = re.compile(r"\w+|\s+|.")

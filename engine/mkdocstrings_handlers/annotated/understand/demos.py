@@ -18,8 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .openings import guard
-from .sections import Output, Section
+from ..read.module import Output, Section
+from ..read.source import guard
 
 Printed = list[tuple[int, str]]
 
@@ -94,7 +94,7 @@ def with_printed(sections: list[Section], source: str, printed: Printed) -> list
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The record: what was `printed`, and what the lines `bound`, which [the tracer][mkdocstrings_handlers.annotated.trace] tells."""
+    """The record: what was `printed`, and what the lines `bound`, which [the tracer][mkdocstrings_handlers.annotated.understand.trace] tells."""
     record = json.loads(path.read_text(encoding="utf-8"))
     return {
         key: [tuple(entry) for entry in record.get(key, ())] for key in ("printed", "bound")

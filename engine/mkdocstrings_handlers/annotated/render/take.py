@@ -68,11 +68,13 @@ class Take:
                 colab=self._colab(place),
                 source=source,
             )
+        # By the module's name: where its file lies in the repository is no reader's business.
+        module = f"{name.replace('.', '/')}.py"
         offered = {
-            "module": folder / path,
-            "code_only": folder / "code-only" / path,
-            "script": (folder / path).with_suffix(".js"),
-            "notebook": folder / notebook,
+            "module": folder / module,
+            "code_only": folder / "code-only" / module,
+            "script": (folder / module).with_suffix(".js"),
+            "notebook": (folder / module).with_suffix(".ipynb"),
         } | ({"bundle": folder / bundle} if bundle else {})
         for place in offered.values():
             if not (self.root / place).is_file():

@@ -28,8 +28,8 @@ from markdown.treeprocessors import Treeprocessor
 from markdown.util import AtomicString
 from mkdocs.exceptions import PluginError
 
+from ..understand.names import nearest
 from .math import MathExtension, Origin, _page
-from .names import nearest
 from .works import Work, read_works
 
 CITATION = r"\[(?:([^\[\]\n]+)\]\[)?@([A-Za-z][\w:.-]*)\]"

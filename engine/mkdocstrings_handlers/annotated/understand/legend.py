@@ -22,9 +22,9 @@ from dataclasses import dataclass
 
 from mkdocs.exceptions import PluginError
 
+from ..read.module import Section
+from ..read.source import PRAGMA, definitions
 from .bindings import sites, targets
-from .openings import PRAGMA, definitions
-from .sections import Section
 from .trace import Record
 
 ITEM = re.compile(r"^[ ]*[*-][ ]+(.*(?:\n(?![ ]*[*-][ ]|[ ]*$).*)*)", re.MULTILINE)

@@ -1,8 +1,8 @@
 """
 # Where names are bound
 
-Which lines of a module bind a name, and which: an assignment, a loop, a `with`, a parameter. [The tracer][mkdocstrings_handlers.annotated.trace] asks these what they were given,
-and [the list of symbols][mkdocstrings_handlers.annotated.legend] what is said behind them.
+Which lines of a module bind a name, and which: an assignment, a loop, a `with`, a parameter. [The tracer][mkdocstrings_handlers.annotated.understand.trace] asks these what they were given,
+and [the list of symbols][mkdocstrings_handlers.annotated.understand.legend] what is said behind them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .openings import DEFINITIONS
+from ..read.source import DEFINITIONS
 
 MISSING = object()
 

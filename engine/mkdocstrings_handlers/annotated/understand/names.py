@@ -13,8 +13,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Set
 
-from .openings import DEFINITIONS, guard
-from .sections import Section
+from ..read.module import Section
+from ..read.source import DEFINITIONS, guard
 
 TIE = re.compile(r"\\code\s*\{([^{}]*)\}\s*")
 DEMO = "__main__"

@@ -12,7 +12,7 @@ import io
 import tokenize
 from collections.abc import Iterator
 
-from .openings import definitions
+from .source import definitions
 
 
 def code_only(source: str, trailing: bool = False) -> str:

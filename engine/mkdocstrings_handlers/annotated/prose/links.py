@@ -20,9 +20,9 @@ from markdown.treeprocessors import Treeprocessor
 from markdown.util import HTML_PLACEHOLDER_RE, AtomicString
 from markupsafe import Markup
 
-from .highlight import Wrap
-from .resolve import Reference
-from .torch_docs import torch_url
+from ..render.highlight import Wrap
+from ..understand.resolve import Reference
+from ..understand.torch_docs import torch_url
 
 REFERENCE = r"\[(`?)([^\[\]`\n]+)\1\]\[(torch(?:\.\w+)+)?\]"
 NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?:\(\))?")

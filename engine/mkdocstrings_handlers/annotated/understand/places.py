@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import posixpath
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -17,10 +18,10 @@ from pathlib import Path
 import yaml
 from markdown import Markdown
 
-from .openings import definitions
+from ..read.module import Section, read_module
+from ..read.source import definitions
 from .resolve import Reference
 from .scopes import Scopes
-from .sections import Section, read_module
 from .torch_docs import torch_url
 
 BLOCK = re.compile(
@@ -53,17 +54,21 @@ class Places:
 
     * `root`: the project
     * `docs`: the folder of its pages
+    * `paths`: the folders that modules are found in, as Python would be told by `sys.path`
     """
 
-    def __init__(self, root: Path, docs: Path) -> None:
-        self.root, self.docs = root, docs
+    def __init__(self, root: Path, docs: Path, paths: Sequence[Path] = ()) -> None:
+        self.root, self.docs, self.paths = root, docs, paths or (root,)
         self.definitions = cache(self._definitions)
 
     def file(self, module: str) -> Path | None:
-        """A module is found as Python would find it, below the project's root."""
-        stem = self.root / module.replace(".", "/")
-        candidates = (stem.with_name(f"{stem.name}.py"), stem / "__init__.py")
-        return next((path for path in candidates if path.is_file()), None)
+        """A module is found as Python would find it, in the first folder that has it."""
+        for folder in self.paths:
+            stem = folder / module.replace(".", "/")
+            for path in (stem.with_name(f"{stem.name}.py"), stem / "__init__.py"):
+                if path.is_file():
+                    return path
+        return None
 
     def href(self, name: str, here: Page) -> str | None:
         """Where a link from the page `here` to `name` goes, if anywhere."""

@@ -28,19 +28,19 @@ from markupsafe import Markup
 from mkdocs.exceptions import PluginError
 from mkdocstrings import BaseHandler, CollectionError
 
-from . import crossrefs, demos, trace
-from .diff import Difference, find, shown
-from .figures import inline_png, inline_svg
-from .highlight import highlight
-from .legend import Entry, Explanations, Tie, legend
-from .links import LinksExtension, code_links
-from .math import MathExtension, Origin
-from .names import Names
-from .notebooks import NotebookError, joined, python, read_notebook
-from .places import Page, Places, anchor_of, current_page
-from .resolve import Meanings
-from .sections import Output, Section, read_module
-from .take import Take, page_url
+from .prose.links import LinksExtension, code_links
+from .prose.math import MathExtension, Origin
+from .read.module import Output, Section, read_module
+from .read.notebook import NotebookError, joined, python, read_notebook
+from .render.diff import Difference, find, shown
+from .render.figures import inline_png, inline_svg
+from .render.highlight import highlight
+from .render.take import Take, page_url
+from .understand import crossrefs, demos, trace
+from .understand.legend import Entry, Explanations, Tie, legend
+from .understand.names import Names
+from .understand.places import Page, Places, anchor_of, current_page
+from .understand.resolve import Meanings
 
 HEADING = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t]*$", re.MULTILINE)
 
@@ -96,12 +96,13 @@ class AnnotatedHandler(BaseHandler):
         docs: Path,
         recorded: str = "",
         take: Take | None = None,
+        paths: Sequence[Path] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.root, self.recorded = root, recorded
         self.take = take or Take(root)
-        self.places = Places(root, docs)
+        self.places = Places(root, docs, paths)
         self.page: Page | None = None
 
     # Called when a page has its first block for this handler, and the one place where the page's own converter can be seen.
@@ -308,7 +309,9 @@ class AnnotatedHandler(BaseHandler):
         self, text: str, section: Section, document: Document, options: Options
     ) -> Markup:
         if document.names:
-            crossrefs.check(section, document.path, document.name, document.sections, self.root)
+            crossrefs.check(
+                section, document.path, document.name, document.sections, self.places.paths
+            )
         known = document.names.visible(section.name, section.kind) if document.names else None
         origin = Origin(
             document.path,
@@ -394,4 +397,6 @@ def get_handler(
     docs = Path(getattr(tool_config, "docs_dir", "") or root / "docs")
     names = ("downloads", "repo_url", "ref")
     take = Take(root, **{n: str(handler_config[n]) for n in names if handler_config.get(n)})
-    return AnnotatedHandler(root, docs, str(handler_config.get("demos", "")), take, **kwargs)
+    paths = [root / path for path in handler_config.get("paths", ["."])]
+    demos = str(handler_config.get("demos", ""))
+    return AnnotatedHandler(root, docs, demos, take, paths, **kwargs)

@@ -25,8 +25,8 @@ from mkdocs.exceptions import PluginError
 from pymdownx.arithmatex import RE_DOLLAR_BLOCK, RE_SMART_DOLLAR_INLINE, RE_TEX_BLOCK
 from pymdownx.util import escape_chars
 
+from ..understand.names import TIE, nearest, symbols
 from .katex import Katex, MathError
-from .names import TIE, nearest, symbols
 
 BLOCK = re.compile(rf"(?sm)^(?:{RE_DOLLAR_BLOCK}|{RE_TEX_BLOCK})[ ]*$")
 

@@ -8,15 +8,15 @@ modules are looked up here, in the files, while the line is known; so are the li
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 from markdown.extensions.toc import slugify
 from mkdocs.exceptions import PluginError
 
+from ..read.module import Section, read_module
 from .names import nearest
-from .sections import Section, read_module
 
 # Code is no prose, unless it is what a reference is written on.
 CODE = re.compile(r"^(`{3,}|~{3,}).*?^\1|(?<!\[)`[^`]+`|\$[^$]*\$", re.MULTILINE | re.DOTALL)
@@ -25,23 +25,23 @@ HEADING = re.compile(r"^#{1,6}[ ]+(.+)$", re.MULTILINE)
 
 
 def check(
-    section: Section, path: str, module: str, sections: list[Section], root: Path
+    section: Section, path: str, module: str, sections: list[Section], paths: Sequence[Path]
 ) -> None:
     text = CODE.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), section.prose)
     for m in REFERENCE.finditer(text):
         name = m[1] or m[2] or ""
-        wrong = _object(name, root) if name else _anchor(m[3], module, sections)
+        wrong = _object(name, paths) if name else _anchor(m[3], module, sections)
         if wrong:
             line = section.prose_lines[text[: m.end()].count("\n")]
             raise PluginError(f"{path}:{line}: {wrong}")
 
 
-def _object(name: str, root: Path) -> str:
+def _object(name: str, paths: Sequence[Path]) -> str:
     package, *rest = name.split(".")
-    ours = sorted(p.stem for p in root.iterdir() if p.is_dir() or p.suffix == ".py")
+    ours = {p.stem for root in paths for p in root.iterdir() if p.is_dir() or p.suffix == ".py"}
     if not rest or package not in ours:
         return ""
-    known = frozenset(_documented(root, package))
+    known = frozenset(name for root in paths for name in _documented(root, package))
     return (
         ""
         if name in known

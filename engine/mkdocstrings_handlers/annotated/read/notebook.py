@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from .sections import Output, Section, _unique, slug
+from .module import Output, Section, _unique, slug
 
 # What a cell shows can come in several forms at once. A drawing beats a bitmap, and either beats a description.
 MIMES = ("image/svg+xml", "image/png", "text/html", "text/plain")

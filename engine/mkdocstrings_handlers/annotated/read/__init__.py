@@ -1,0 +1,1 @@
+"""What a file says: its prose and its code, taken apart."""
