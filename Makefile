@@ -15,7 +15,7 @@ PICTURES := docs/assets/pictures/.made
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export NO_MKDOCS_2_WARNING := 1
 
-LIBRARY := $(wildcard labml_ws/*.py)
+LIBRARY := $(wildcard labml_ws/*.py labml_ws/experiment/*.py)
 ENGINE := $(shell find engine -name '*.py')
 TUTORIALS := $(wildcard docs/tutorials/*.py)
 NOTEBOOKS := $(TUTORIALS:.py=.ipynb)
@@ -61,7 +61,7 @@ DATA ?=
 NOTE ?=
 export DATA NOTE
 results: $(INSTALLED) ## record what the pages show (hours; DATA=DIR reads CIFAR-10 from a folder, RUN="methods batches" takes some)
-	$(PY) -m tools.results $(RUN)
+	$(PY) -m labml_ws.experiment.suite $(RUN)
 
 shots: build/site.made ## screenshot every page at three widths, light and dark, into build/shots/
 	@chromium="$$($(PY) tools/chromium.py)" && CHROMIUM="$$chromium" $(PY) tools/shots.py
@@ -105,7 +105,7 @@ $(PICTURES): tools/pictures.py $(wildcard overrides/.icons/labml/*.svg) docs/run
 	@$(PY) -m tools.pictures $(@D)
 	@touch $@
 
-$(NOTEBOOKS): %.ipynb: %.py $(LIBRARY) $(RUNS) tools/notebook.py labml_ws/house.mplstyle $(INSTALLED)
+$(NOTEBOOKS): %.ipynb: %.py $(LIBRARY) $(RUNS) tools/notebook.py labml_ws/experiment/house.mplstyle $(INSTALLED)
 	@$(PY) tools/notebook.py $<
 
 # What each module's demo prints, shown on its page.

@@ -10,7 +10,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import nbformat
 import pytest
@@ -21,6 +22,7 @@ from mkdocstrings_handlers.annotated.understand import demos
 from torch import nn
 
 import labml_ws
+from labml_ws.experiment.vgg import VGG
 from tools import bundle, cells, take
 
 SITE, REPO = "https://site.test/", "https://github.com/someone/labml_ws"
@@ -54,12 +56,14 @@ def code_cells(text: str) -> list[str]:
 
 def test_the_one_file_has_the_librarys_public_names(single: ModuleType) -> None:
     assert sorted(single.__all__) == sorted(labml_ws.__all__)
+    assert single.VGG.__name__ == "VGG"
     assert all(getattr(single, name).__module__ != "labml_ws" for name in single.__all__)
     assert "MIT License" in Path(str(single.__file__)).read_text()
 
 
 IMAGE = (2, 8, 12, 12)
-MAKE: dict[str, tuple[Callable[[ModuleType], nn.Module], tuple[int, ...]]] = {
+LIBRARY = SimpleNamespace(**vars(labml_ws), VGG=VGG)
+MAKE: dict[str, tuple[Callable[[Any], nn.Module], tuple[int, ...]]] = {
     "Conv1d": (lambda m: m.Conv1d(8, 6, 3, padding=1), (2, 8, 12)),
     "Conv2d": (lambda m: m.Conv2d(8, 6, 3, groups=2, padding_mode="circular", padding=1), IMAGE),
     "Conv3d": (lambda m: m.Conv3d(8, 6, 3), (2, 8, 5, 5, 5)),
@@ -75,7 +79,7 @@ MAKE: dict[str, tuple[Callable[[ModuleType], nn.Module], tuple[int, ...]]] = {
 
 
 def test_every_public_layer_is_compared() -> None:
-    assert set(MAKE) | {"weight_standardization"} == set(labml_ws.__all__)
+    assert set(MAKE) == {*labml_ws.__all__, "VGG"} - {"weight_standardization"}
 
 
 @pytest.mark.parametrize("name", MAKE)
@@ -84,7 +88,7 @@ def test_a_layer_of_the_one_file_computes_the_librarys_values_and_gradients(
 ) -> None:
     make, shape = MAKE[name]
     torch.manual_seed(0)
-    ours = make(labml_ws).double()
+    ours = make(LIBRARY).double()
     theirs = make(single).double()
     assert type(theirs) is getattr(single, name)
     theirs.load_state_dict(copy.deepcopy(ours.state_dict()))
@@ -134,7 +138,7 @@ def test_the_one_file_and_the_notebooks_run_where_only_torch_is(
     empty = tmp_path / "empty"
     empty.mkdir()
     sources = {"single": files[bundle.NAME] + USE} | {
-        module: "\n\n".join(code_cells(files[f"labml_ws/{module}.ipynb"]))
+        module: "\n\n".join(code_cells(files[f"labml_ws/{module.replace('.', '/')}.ipynb"]))
         for module in bundle.MODULES
     }
     done = subprocess.run(
@@ -248,8 +252,12 @@ def test_a_notebook_computes_what_its_module_computes(
         ]  # fmt: skip
 
     for module in bundle.MODULES:
-        own = statements((root / "labml_ws" / f"{module}.py").read_text())
-        code = [c for c in code_cells(files[f"labml_ws/{module}.ipynb"]) if "@title" not in c]
+        own = statements(bundle.path(module).read_text())
+        code = [
+            c
+            for c in code_cells(files[f"labml_ws/{module.replace('.', '/')}.ipynb"])
+            if "@title" not in c
+        ]
         assert statements("\n".join(code)) == own
 
 
@@ -306,7 +314,10 @@ def test_prose_is_said_as_a_notebook_understands_it(prose: str, wanted: str) -> 
 
 
 def test_links_lead_to_the_site_or_are_plain_words() -> None:
-    places = {"labml_ws.layers": "annotated/layers.html", "labml_ws.vgg": "annotated/vgg.html"}
+    places = {
+        "labml_ws.layers": "annotated/layers.html",
+        "labml_ws.experiment.vgg": "annotated/vgg.html",
+    }
 
     def address(name: str, site: str = SITE) -> str:
         return take.address(site, places, "annotated/vgg.html", name)
@@ -333,7 +344,7 @@ def test_with_a_repository_a_notebook_that_needs_the_project_fetches_it(
 ) -> None:
     with_it = take.files(root / "docs", SITE, REPO)
     command = f"git clone --quiet --depth 1 {REPO}"
-    for place in ("tutorials/weights.ipynb", "labml_ws/experiment.ipynb"):
+    for place in ("tutorials/weights.ipynb", "labml_ws/experiment/__main__.ipynb"):
         assert command in code_cells(with_it[place])[0]
     assert not any(command in text for text in files.values())
     assert not any(place.startswith("tutorials/") for place in files)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "labml_ws"
 
 # What a network is built of. The trainer stays out: it needs a dozen packages, and whoever trains has a loop already.
-MODULES = ("standardization", "layers", "batch_channel_norm", "vgg")
+MODULES = ("standardization", "layers", "batch_channel_norm", "experiment.vgg")
 NAME = f"{PACKAGE}_single.py"
 
 
@@ -25,7 +25,7 @@ class BundleError(ValueError):
 
 
 def path(module: str) -> Path:
-    return ROOT / PACKAGE / f"{module}.py"
+    return ROOT / PACKAGE / f"{module.replace('.', '/')}.py"
 
 
 def own(node: ast.stmt) -> str:
@@ -95,7 +95,11 @@ class Joined:
         """Whether the name is new."""
         known, where = self.meanings.setdefault(name, (meaning, module))
         if known != meaning:
-            raise _error(module, node, f"{PACKAGE}/{where}.py means something else by `{name}`")
+            raise _error(
+                module,
+                node,
+                f"{PACKAGE}/{where.replace('.', '/')}.py means something else by `{name}`",
+            )
         return where == module
 
     def head(self) -> str:
@@ -162,6 +166,6 @@ def _defined(node: ast.stmt) -> set[str]:
 def _error(module: str, node: ast.stmt, why: str) -> BundleError:
     what = ast.unparse(node).split("\n")[0]
     return BundleError(
-        f"{PACKAGE}/{module}.py:{node.lineno}: `{what}` can't go into one file with the others, as {why}. "
+        f"{PACKAGE}/{module.replace('.', '/')}.py:{node.lineno}: `{what}` can't go into one file with the others, as {why}. "
         "Write it differently, or take the module out of `MODULES` in tools/bundle.py."
     )

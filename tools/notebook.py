@@ -60,7 +60,7 @@ def fingerprint(script: Path) -> str:
     for path, tree in sorted(modules(source).items()):
         digest.update(f"{path.relative_to(ROOT)}\n{code(tree)}\n".encode())
     for path in sorted(
-        [*(ROOT / "docs" / "runs").rglob("*"), ROOT / PACKAGE / "house.mplstyle"]
+        [*(ROOT / "docs" / "runs").rglob("*"), ROOT / PACKAGE / "experiment" / "house.mplstyle"]
     ):
         if path.is_file():
             digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())

@@ -32,7 +32,7 @@ ROOT = bundle.ROOT
 RECORDED = ROOT / "build" / "demos"
 # A command line is no demo. This is what the notebook does in its place.
 COMMANDS = {
-    "labml_ws.experiment": (
+    "labml_ws.experiment.__main__": (
         "From a shell this file is a command line. Here the same function trains a narrow network on small images of digits "
         "for one epoch, which takes a minute or less.",
         'import sys\n\nsys.argv[1:] = ["--data", "digits", "--width", "0.25", "--epochs", "1"]\nmain()',
@@ -76,7 +76,7 @@ def notebook(name: str, site: str, repo: str, places: dict[str, str]) -> str:
     """The notebook of a module. The library's run where torch is and nothing of ours; the others need the project."""
     path = module_file(name)
     source = path.read_text(encoding="utf-8")
-    package, _, module = name.rpartition(".")
+    package, _, module = name.partition(".")
     alone = package == bundle.PACKAGE and module in bundle.MODULES
     needed = bundle.needs(module) if alone else []
 
@@ -87,7 +87,7 @@ def notebook(name: str, site: str, repo: str, places: dict[str, str]) -> str:
 
     resolve = partial(address, site, places, places[name])
     try:
-        opening, *rest = cells(_absolute(source, package), resolve, dropped)
+        opening, *rest = cells(_absolute(source, name.rpartition(".")[0]), resolve, dropped)
     except ValueError as error:
         raise bundle.BundleError(f"{path.relative_to(ROOT)}:{error}") from error
 
