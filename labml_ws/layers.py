@@ -40,7 +40,7 @@ to gain.
 
 **The other way round**, a checkpoint of these layers in a plain model, is a silent mistake: all keys match and the
 outputs differ. [Fold][labml_ws.convert.fold] first, and save that; or look for
-[the mark](#the-mark-in-a-checkpoint) that these layers leave in a checkpoint.
+[the mark][labml_ws.layers.Standardized._save_to_state_dict] that these layers leave in a checkpoint.
 
 **Around the layers.** `torch.compile`, `torch.export`, `torch.fx` and `torch.jit` take them as they take torch's, and
 several micro-batches of one step can [share one $\hat W$][labml_ws.once].
@@ -60,13 +60,13 @@ class Standardized(nn.Module):
     r"""
     ## What all of them share
 
-    A mixin, to be named before the torch layer: it adds `eps` and $\code{self.w_hat}{\hat W}$, and leaves the computing
+    A mixin, to be named before the torch layer: it adds `eps` and $\code{w_hat}{\hat W}$, and leaves the computing
     to the torch layer.
 
     * `eps`: by keyword, added to each filter's variance, see
       [the function][labml_ws.standardization.weight_standardization]; all other arguments go to torch
     * $\code{self.weight}{W}$: the raw weight, which is trained
-    * $\code{self.w_hat}{\hat W}$: the standardized weight, in the shape of $\code{self.weight}{W}$
+    * $\code{w_hat}{\hat W}$: the standardized weight, in the shape of $\code{self.weight}{W}$
 
     Raises `ValueError` for a fan-in of 1 or 2 and for an `eps` that is negative or not finite.
     """

@@ -29,7 +29,7 @@ In evaluation the same block keeps $\hat W$ for as many images as there are. (To
 **It costs memory**: while the block lasts, one more copy of the standardized weights, and of their gradients. What it
 saves is [measured here](../tutorials/performance.md).
 
-**Why not torch's own?** [`parametrize.cached`][torch.nn.utils.parametrize.cached] keeps a computed weight, too. But it
+**Why not torch's own?** `torch.nn.utils.parametrize.cached` keeps a computed weight, too. But it
 keeps its graph along with it, and the second `backward` through that finds it freed; it renames the parameter, so
 checkpoints no longer fit; and it is one switch for all models at once.
 """
@@ -85,7 +85,7 @@ def standardize_once(model: nn.Module) -> Iterator[list[str]]:
         # (`DistributedDataParallel`, hooks) sees one arrive, once.
         if gathered:
             torch.autograd.backward(
-                [kept.standardized for kept in gathered], [kept.leaf.grad for kept in gathered]
+                [kept.attached for kept in gathered], [kept.leaf.grad for kept in gathered]
             )
     finally:
         for kept in keep:
@@ -105,7 +105,7 @@ class Kept:
     r"""
     ## What a layer keeps
 
-    $\hat W$ twice, in one memory: `standardized` has the graph that leads back to $W$ and is used once, at the end;
+    $\hat W$ twice, in one memory: `attached` has the graph that leads back to $W$ and is used once, at the end;
     `leaf` has none, so any number of passes can run forward from it and backward into it.
 
     * `name`: the layer's, for errors; `layer`: the layer
@@ -116,9 +116,9 @@ class Kept:
         self.version = self.now()
         # Also under `no_grad`, which may be lifted inside. Under `inference_mode` there is no graph to be had.
         with torch.enable_grad():
-            self.standardized = layer.w_hat
-        self.leaf = self.standardized.detach()
-        if self.standardized.requires_grad:
+            self.attached = layer.w_hat
+        self.leaf = self.attached.detach()
+        if self.attached.requires_grad:
             self.leaf.requires_grad_().register_hook(self.arrive)
         layer.kept = self
 
@@ -153,7 +153,7 @@ class Kept:
     # The tensors are let go by name, as the hook makes a circle of them that would wait for the garbage collector.
     def end(self) -> None:
         self.layer.kept, self.over = None, True
-        del self.leaf, self.standardized
+        del self.leaf, self.attached
 
     # A copy of the layer, or one from a file, keeps nothing: nobody would tell it when the block is over.
     def __reduce__(self) -> tuple[Any, ...]:

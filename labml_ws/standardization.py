@@ -30,7 +30,7 @@ import math
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedParameter
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -126,7 +126,7 @@ def check_weight(weight: Tensor, eps: float) -> None:
     The other refusals catch mistakes: a bias or the scale of a normalization passed as a weight, a lazy layer that has
     no weight yet, a dtype that has no such mean and variance, and an `eps` that is negative, infinite or `nan`.
     """
-    if isinstance(weight, UninitializedTensorMixin):
+    if isinstance(weight, UninitializedParameter):
         raise ValueError(
             "expected a weight with a shape, got that of a lazy layer before its first input: pass a batch through the "
             "model first"
