@@ -17,7 +17,7 @@ for group in groups:                    # of micro-batches
 ```
 
 **It is exact.** How $\partial L / \partial \hat W$ becomes $\partial L / \partial W$ depends on $W$ alone and is
-[linear in the gradient][labml_ws.standardization], so the gradients of the micro-batches may be added first and go
+[linear in the gradient][labml_ws.standardization], so the gradients of several passes may be added first and go
 through it as one:
 
 $$\sum_k J^\top g_k = J^\top \sum_k g_k, \qquad J = \frac{\partial \hat W}{\partial W},

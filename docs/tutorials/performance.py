@@ -124,7 +124,7 @@ provenance()
 # and write $\hat W$; backward it must read both the weight and the gradient, and write a gradient. That is five passes over the size of a weight, two and a half copies of it, and it is
 # the **floor** of the tables here: a plain step and these passes, with no arithmetic at all.
 #
-# These are counts, of what each kernel takes and gives, and hold on any machine. `make test` [holds the layers to them](../annotated/standardization.md).
+# These are counts, of what each kernel takes and gives, and hold on any machine; a test holds the layers to theirs.
 
 # %%
 counted = bench["cpu"]["traffic"]
