@@ -148,8 +148,8 @@ class Standardized(nn.Module):
         eps = local_metadata.get("labml_ws", {}).get("eps", self.eps)
         if eps != self.eps:
             warnings.warn(
-                f"{prefix}weight was trained with eps={eps} and this layer has eps={self.eps}, so its filters come out "
-                f"at another scale: make the layer with eps={eps}, or set its eps",
+                f"{prefix}weight was trained with eps={eps} and this layer has eps={self.eps}, so "
+                f"its filters come out at another scale: make it with eps={eps}, or set its eps",
                 stacklevel=2,
             )
 
@@ -273,8 +273,9 @@ class StandardizedTranspose(Standardized, nn.modules.conv._ConvTransposeNd):
 
     # Torch has no `_conv_forward` for these. `_output_padding` works out what `output_size` asks for.
     def added_padding(self, input: Tensor, output_size: list[int] | None) -> list[int]:
-        sizes = (self.stride, self.padding, self.kernel_size, len(self.kernel_size))
-        return self._output_padding(input, output_size, *sizes, self.dilation)  # type: ignore[arg-type]
+        dims, step = len(self.kernel_size), self.dilation
+        sizes = (self.stride, self.padding, self.kernel_size, dims, step)
+        return self._output_padding(input, output_size, *sizes)  # type: ignore[arg-type]
 
 
 class ConvTranspose1d(StandardizedTranspose, nn.ConvTranspose1d):

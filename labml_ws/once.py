@@ -63,7 +63,8 @@ def standardize_once(model: nn.Module) -> Iterator[list[str]]:
 
     `DistributedDataParallel` works as it is by default. With `find_unused_parameters` or `static_graph` it looks for the
     parameters in the graph of each pass, doesn't find those of the standardized layers there, and would leave their
-    gradients different from process to process: raises `ValueError`.
+    gradients different from process to process: raises `ValueError`. `fully_shard` (FSDP) puts together another weight for
+    each pass, which is a change like others.
 
     Raises `RuntimeError` for a weight that changes inside: at the next forward pass or, if there is none, at the end of
     the block, where no gradient is passed on then. (What is written through `.data` into the same memory can't be
@@ -96,8 +97,9 @@ def check_distributed(model: DistributedDataParallel) -> None:
     for option in ("find_unused_parameters", "static_graph"):
         if getattr(model, option):
             raise ValueError(
-                f"expected DistributedDataParallel without {option}, got {option}=True: it takes the standardized weights "
-                "for unused and doesn't average their gradients; leave it out, or leave standardize_once out"
+                f"expected DistributedDataParallel without {option}, got {option}=True: it takes "
+                "the standardized weights for unused and doesn't average their gradients; leave it "
+                "out, or leave standardize_once out"
             )
 
 
@@ -132,8 +134,9 @@ class Kept:
     def check(self) -> None:
         if self.now() != self.version:
             raise RuntimeError(
-                f"expected {self.name or 'the layer'}.weight to stay as it is inside standardize_once, and it changed: "
-                "end the block before the optimizer steps or weights are loaded"
+                f"expected {self.name or 'the layer'}.weight to stay as it is inside "
+                "standardize_once, and it changed: end the block before the optimizer steps or "
+                "weights are loaded"
             )
 
     # Compiled code is one piece: there the check at the end of the block has to do.
@@ -146,8 +149,9 @@ class Kept:
     def arrive(self, gradient: Tensor) -> None:
         if self.over:
             raise RuntimeError(
-                f"expected backward inside standardize_once, and a gradient for {self.name or 'the layer'}.weight "
-                "arrived after its end: call backward() before the block is left"
+                "expected backward inside standardize_once, and a gradient for "
+                f"{self.name or 'the layer'}.weight arrived after its end: call backward() before "
+                "the block is left"
             )
 
     # The tensors are let go by name, as the hook makes a circle of them that would wait for the garbage collector.

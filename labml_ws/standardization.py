@@ -128,18 +128,18 @@ def check_weight(weight: Tensor, eps: float) -> None:
     """
     if isinstance(weight, UninitializedParameter):
         raise ValueError(
-            "expected a weight with a shape, got that of a lazy layer before its first input: pass a batch through the "
-            "model first"
+            "expected a weight with a shape, got that of a lazy layer before its first input: pass a "
+            "batch through the model first"
         )
     if weight.dim() < 2:
         raise ValueError(
-            f"expected a weight of shape [C_out, C_in / groups, *kernel] or [out, in], got {list(weight.shape)}: "
-            "biases and normalization parameters are not standardized"
+            "expected a weight of shape [C_out, C_in / groups, *kernel] or [out, in], got "
+            f"{list(weight.shape)}: biases and normalization parameters are not standardized"
         )
     if weight.is_complex():
         raise ValueError(
-            f"expected a real weight, got {weight.dtype}: the papers define no variance of a complex filter; "
-            "standardize torch.view_as_real(weight) if its parts are to be treated as numbers of their own"
+            f"expected a real weight, got {weight.dtype}: the papers define no variance of a complex "
+            "filter; standardize torch.view_as_real(weight) if its parts are to be numbers of their own"
         )
     if weight.dtype not in DTYPES:
         raise ValueError(
@@ -148,13 +148,13 @@ def check_weight(weight: Tensor, eps: float) -> None:
         )
     if (fan_in := math.prod(weight.shape[1:])) < 3:
         raise ValueError(
-            f"expected at least 3 weights per filter, got shape {list(weight.shape)} with a fan-in of {fan_in}: a single "
-            "weight always standardizes to zero, two to (+1, -1) or (-1, +1), and the layer would be dead; "
-            "use the plain torch layer here"
+            f"expected at least 3 weights per filter, got shape {list(weight.shape)} with a fan-in of "
+            f"{fan_in}: a single weight always standardizes to zero, two to (+1, -1) or (-1, +1), and "
+            "the layer would be dead; use the plain torch layer here"
         )
     if not 0 <= eps < math.inf:
         raise ValueError(
-            f"expected eps >= 0, got {eps}: a finite number, which is added to a variance under a square root"
+            f"expected eps >= 0, got {eps}: a finite number, added to a variance under a square root"
         )
 
 

@@ -268,7 +268,8 @@ dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, 
 model = DistributedDataParallel(network())
 mine = images(8)[rank::2]
 expected = {name: gradient / 2 for name, gradient in each_time(images(8)).items()}
-for split in (0, 0, 2, 2):  # so many micro-batches in a block of their own, which ends without synchronization
+# So many micro-batches in a block of their own, which ends without synchronization.
+for split in (0, 0, 2, 2):
     model.zero_grad()
     with model.no_sync(), standardize_once(model):
         run(model, mine[:split])

@@ -45,8 +45,8 @@ class Row:
     def __str__(self) -> str:
         aim = "" if self.goal is None else f"  goal {self.goal:.2f}"
         return (
-            f"{self.table:12} {self.row:24} {self.form:14} {self.ratio:5.2f} [{self.low:.2f}, {self.high:.2f}]"
-            f"  {self.milliseconds:8.2f} ms  {self.faults:5} faults{aim}"
+            f"{self.table:12} {self.row:24} {self.form:14} {self.ratio:5.2f} "
+            f"[{self.low:.2f}, {self.high:.2f}]  {self.milliseconds:8.2f} ms  {self.faults:5} faults{aim}"
         )
 
 
