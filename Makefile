@@ -32,7 +32,7 @@ INPUTS := mkdocs.yml $(shell find docs labml_ws engine overrides -type f \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help site serve test lint format results shots lighthouse clean distclean FORCE
+.PHONY: help site serve test lint format results bench shots lighthouse clean distclean FORCE
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -62,6 +62,10 @@ NOTE ?=
 export DATA NOTE
 results: $(INSTALLED) ## record what the pages show (hours; DATA=DIR reads CIFAR-10 from a folder, RUN="methods batches" takes some)
 	$(PY) -m labml_ws.experiment.suite $(RUN)
+
+# The allocator is told to keep what it has: otherwise a step of some layers pays for thousands of page faults.
+bench: $(INSTALLED) ## time the layers against others and the floor, for the performance page; wants a quiet machine (QUICK=1: a minute, no record)
+	MALLOC_TRIM_THRESHOLD_=1000000000 MALLOC_MMAP_THRESHOLD_=1000000000 $(PY) -m tests.benchmarks $(if $(QUICK),--quick)
 
 shots: build/site.made ## screenshot every page at three widths, light and dark, into build/shots/
 	@chromium="$$($(PY) tools/chromium.py)" && CHROMIUM="$$chromium" $(PY) tools/shots.py

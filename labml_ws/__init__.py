@@ -14,6 +14,7 @@ from labml_ws.layers import (
     ConvTranspose3d,
     Linear,
 )
+from labml_ws.once import standardize_once
 from labml_ws.standardization import weight_standardization
 
 __all__ = [
@@ -27,5 +28,6 @@ __all__ = [
     "ConvTranspose3d",
     "EstimatedBatchNorm",
     "Linear",
+    "standardize_once",
     "weight_standardization",
 ]

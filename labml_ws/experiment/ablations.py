@@ -73,8 +73,7 @@ class VariantConv2d(Conv2d):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.variant = variant
 
-    @property
-    def w_hat(self) -> Tensor:
+    def standardized(self) -> Tensor:
         return VARIANTS[self.variant](self.weight, self.eps)
 
 
