@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         ConvTranspose3d,
         Linear,
     )
+    from labml_ws.once import standardize_once
     from labml_ws.standardization import weight_standardization
     from labml_ws.vgg import VGG
 
@@ -29,6 +30,7 @@ __all__ = [
     "ConvTranspose3d",
     "EstimatedBatchNorm",
     "Linear",
+    "standardize_once",
     "weight_standardization",
 ]
 
@@ -38,7 +40,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    for module in ("standardization", "layers", "batch_channel_norm", "vgg"):
+    for module in ("standardization", "layers", "once", "batch_channel_norm", "vgg"):
         found = getattr(import_module(f"{__name__}.{module}"), name, None)
         if found is not None:
             globals()[name] = found

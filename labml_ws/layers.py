@@ -31,23 +31,133 @@ to gain.
   that people report. [Trained like that](../tutorials/recorded_run.md#conventions), a network learned nothing.
 * *In the final classifier.* It must be able to scale its logits (what goes into the softmax), and nothing normalizes
   them: keep `nn.Linear`. [With `Linear` from here](../tutorials/recorded_run.md#conventions), training got stuck.
-* *At fan-in 1*, depthwise $1 \times 1$: refused with an error, as
-  [the function explains][labml_ws.standardization.check_weight].
+* *At a fan-in of 1 or 2*, as in a depthwise $1 \times 1$: refused with an error, as
+  [the function explains][labml_ws.standardization.check_weight]. A depthwise $3 \times 3$ works, but gives up more than
+  others: WS takes two of a filter's $I$ numbers, here two of nine, and a filter of mean zero doesn't see a constant
+  input at all.
 * *On weights pretrained without WS, unless you train again.* They load, but they were trained to be used as they are.
   Expect to search for a learning rate as well: the old one belonged to weights of another scale.
+
+**The other way round**, a checkpoint of these layers in a plain model, is a silent mistake: all keys match and the
+outputs differ. [Fold][labml_ws.convert.fold] first, and save that; or look for
+[the mark](#the-mark-in-a-checkpoint) that these layers leave in a checkpoint.
+
+**Around the layers.** `torch.compile`, `torch.export`, `torch.fx` and `torch.jit` take them as they take torch's, and
+several micro-batches of one step can [share one $\hat W$][labml_ws.once].
 """
 
-from collections.abc import Sequence
+import warnings
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labml_ws.standardization import check_weight, standardize
+from labml_ws.standardization import check_weight
 
 
-class Conv2d(nn.Conv2d):
+class Standardized(nn.Module):
+    r"""
+    ## What all of them share
+
+    A mixin, to be named before the torch layer: it adds `eps` and $\code{self.w_hat}{\hat W}$, and leaves the computing
+    to the torch layer.
+
+    * `eps`: by keyword, added to each filter's variance, see
+      [the function][labml_ws.standardization.weight_standardization]; all other arguments go to torch
+    * $\code{self.weight}{W}$: the raw weight, which is trained
+    * $\code{self.w_hat}{\hat W}$: the standardized weight, in the shape of $\code{self.weight}{W}$
+
+    Raises `ValueError` for a fan-in of 1 or 2 and for an `eps` that is negative or not finite.
+    """
+
+    weight: Tensor
+    kept: Any = None
+
+    # What cannot be standardized is found here, once, and when weights are loaded. `forward` has no check and no branch
+    # on a value, so `torch.fx` can trace it and `torch.jit` can script it.
+    def __init__(self, *args: Any, eps: float = 1e-5, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        check_weight(self.filters(), eps)
+        self.eps = eps
+
+    # The weight with output channels first, as the function wants it. Only the transposed layers need to rearrange
+    # theirs.
+    def filters(self) -> Tensor:
+        return self.weight
+
+    # What [`standardize`][labml_ws.standardization.standardize] does behind its check.
+    def standardized(self) -> Tensor:
+        return F.layer_norm(self.weight, self.weight.shape[1:], eps=self.eps)
+
+    # What the layer computes with. `weight` stays the trained parameter, so the optimizer needs no change. Where several
+    # passes share one $\hat W$, [`standardize_once`][labml_ws.once] keeps it here. (TorchScript
+    # leaves out what stands below the first `if`, and would not leave out the second half of an `and`.)
+    @property
+    def w_hat(self) -> Tensor:
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            kept = self.kept
+            if kept is not None:
+                return kept.w_hat
+        return self.standardized()
+
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        r"""
+        ### The mark in a checkpoint
+
+        The keys of the `state_dict` are torch's, which is what lets it travel. It also lets it travel too far: a plain
+        model takes the weights of a standardized one, says "All keys matched", and computes something else. So the
+        layer leaves a mark where torch keeps a module's version, in the metadata: `{"labml_ws": {"eps": 1e-05}}`.
+        The layers here warn when they load a mark with another `eps` than theirs, and
+        [`labml_ws.convert`][labml_ws.convert.standardize] can see what a checkpoint was trained with. A plain layer
+        can't warn: torch's code never looks at a mark that it doesn't know.
+
+        No mark, no warning: weights that were trained without WS are a good place to start from, and safetensors or
+        `dict(state_dict)` lose all metadata. `torch.save` keeps it.
+        """
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if (metadata := getattr(destination, "_metadata", None)) is not None:
+            metadata.setdefault(prefix[:-1], {})["labml_ws"] = {"eps": self.eps}
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        super()._load_from_state_dict(
+            state_dict,
+            prefix,
+            local_metadata,
+            strict,
+            missing_keys,
+            unexpected_keys,
+            error_msgs,
+        )
+        # `load_state_dict(assign=True)` can bring in a weight of another dtype.
+        try:
+            check_weight(self.filters(), self.eps)
+        except ValueError as error:
+            error_msgs.append(f"{prefix}weight: {error}")
+        eps = local_metadata.get("labml_ws", {}).get("eps", self.eps)
+        if eps != self.eps:
+            warnings.warn(
+                f"{prefix}weight was trained with eps={eps} and this layer has eps={self.eps}, so its filters come out "
+                f"at another scale: make the layer with eps={eps}, or set its eps",
+                stacklevel=2,
+            )
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, eps={self.eps}"
+
+
+class Conv2d(Standardized, nn.Conv2d):
     r"""
     ## Conv2d
 
@@ -56,11 +166,11 @@ class Conv2d(nn.Conv2d):
     The arguments are those of [torch.nn.Conv2d][], and one more by keyword, `eps`.
 
     * `eps`: added to each filter's variance, see [the function][labml_ws.standardization.weight_standardization]
-    * $\code{self.weight}{W}$: the raw weight, which is trained; $\code{self.w_hat}{\hat W}$: the standardized weight
+    * $\code{self.w_hat}{\hat W}$: the standardized weight
     * $\code{input}{x}$: the images; $\code{self.bias}{b}$: one number per output channel, if wanted
 
     Input `[B, C_in, H, W]` or `[C_in, H, W]`, output `[B, C_out, H', W']` or `[C_out, H', W']`. Raises `ValueError` for
-    a fan-in of 1 and for a negative `eps`.
+    a fan-in of 1 or 2 and for an `eps` that is negative or not finite.
 
     Source: [@qiao2019micro], the equation of the convolution with $\code{self.w_hat}{\hat W}$.
     """
@@ -96,15 +206,8 @@ class Conv2d(nn.Conv2d):
             padding_mode,
             device,
             dtype,
+            eps=eps,
         )
-        check_weight(self.weight, eps)
-        self.eps = eps
-
-    # What the convolution sees, in the shape of `weight`. That stays the trained parameter, so the optimizer needs no
-    # change.
-    @property
-    def w_hat(self) -> Tensor:
-        return standardize(self.weight, self.eps)
 
     # `_conv_forward` is where torch handles padding modes, strides and groups. Calling it, rather than `F.conv2d`,
     # keeps `padding_mode` working: [labml's][@labml] layer takes the argument and ignores it. Only the weight is standardized,
@@ -112,40 +215,13 @@ class Conv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         return self._conv_forward(input, self.w_hat, self.bias)
 
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, eps={self.eps}"
-
-
-class Standardized(nn.Module):
-    r"""
-    ## The others: one mixin
-
-    The remaining layers differ from `Conv2d` only in the torch class behind them. `eps` is passed by keyword; all other
-    arguments go to torch. Errors are those of `Conv2d`.
-    """
-
-    weight: Tensor
-
-    def __init__(self, *args: Any, eps: float = 1e-5, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.eps = eps
-        check_weight(self.filters(), eps)
-
-    # The weight with output channels first, as the function wants it. Only the transposed layers need to rearrange
-    # theirs.
-    def filters(self) -> Tensor:
-        return self.weight
-
-    @property
-    def w_hat(self) -> Tensor:
-        return standardize(self.filters(), self.eps)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, eps={self.eps}"
-
 
 class Conv1d(Standardized, nn.Conv1d):
     r"""
+    ## The others
+
+    They differ from `Conv2d` only in the torch class behind them.
+
     Standardized [torch.nn.Conv1d][]: input `[B, C_in, L]`, output `[B, C_out, L']`. A filter has
     $C_{in} / \text{groups} \cdot k$ weights.
     """
@@ -189,58 +265,64 @@ class StandardizedTranspose(Standardized, nn.modules.conv._ConvTransposeNd):
         return grouped.transpose(1, 2).flatten(0, 1)  # [C_out, C_in/G, *k]
 
     # Standardize, and go the same way back.
-    @property
-    def w_hat(self) -> Tensor:
-        filters = standardize(self.filters(), self.eps).unflatten(
-            0, (self.groups, -1)
-        )  # [G, C_out/G, C_in/G, *k]
-        return filters.transpose(1, 2).flatten(0, 1)  # [C_in, C_out/G, *k]
+    def standardized(self) -> Tensor:
+        filters = self.filters()
+        filters = F.layer_norm(filters, filters.shape[1:], eps=self.eps)
+        grouped = filters.unflatten(0, (self.groups, -1))  # [G, C_out/G, C_in/G, *k]
+        return grouped.transpose(1, 2).flatten(0, 1)  # [C_in, C_out/G, *k]
 
     # Torch has no `_conv_forward` for these. `_output_padding` works out what `output_size` asks for.
-    def transposed_forward(
-        self, convolve: Any, input: Tensor, output_size: Sequence[int] | None
-    ) -> Tensor:
-        sizes: tuple[Any, ...] = (
-            self.stride,
-            self.padding,
-            self.kernel_size,
-            len(self.kernel_size),
-            self.dilation,
-        )
-        output_padding = self._output_padding(
-            input, list(output_size) if output_size else None, *sizes
-        )
-        return convolve(
-            input,
-            self.w_hat,
-            self.bias,
-            self.stride,
-            self.padding,
-            output_padding,
-            self.groups,
-            self.dilation,
-        )
+    def added_padding(self, input: Tensor, output_size: list[int] | None) -> list[int]:
+        sizes = (self.stride, self.padding, self.kernel_size, len(self.kernel_size))
+        return self._output_padding(input, output_size, *sizes, self.dilation)  # type: ignore[arg-type]
 
 
 class ConvTranspose1d(StandardizedTranspose, nn.ConvTranspose1d):
     """Standardized [torch.nn.ConvTranspose1d][]: input `[B, C_in, L]`, output `[B, C_out, L']`."""
 
-    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        return self.transposed_forward(F.conv_transpose1d, input, output_size)
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return F.conv_transpose1d(
+            input,
+            self.w_hat,
+            self.bias,
+            self.stride,
+            self.padding,  # type: ignore[arg-type]
+            self.added_padding(input, output_size),
+            self.groups,
+            self.dilation,
+        )
 
 
 class ConvTranspose2d(StandardizedTranspose, nn.ConvTranspose2d):
     """Standardized [torch.nn.ConvTranspose2d][]: input `[B, C_in, H, W]`, output `[B, C_out, H', W']`."""
 
-    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        return self.transposed_forward(F.conv_transpose2d, input, output_size)
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return F.conv_transpose2d(
+            input,
+            self.w_hat,
+            self.bias,
+            self.stride,
+            self.padding,  # type: ignore[arg-type]
+            self.added_padding(input, output_size),
+            self.groups,
+            self.dilation,
+        )
 
 
 class ConvTranspose3d(StandardizedTranspose, nn.ConvTranspose3d):
     """Standardized [torch.nn.ConvTranspose3d][]: input `[B, C_in, D, H, W]`, output `[B, C_out, D', H', W']`."""
 
-    def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        return self.transposed_forward(F.conv_transpose3d, input, output_size)
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return F.conv_transpose3d(
+            input,
+            self.w_hat,
+            self.bias,
+            self.stride,
+            self.padding,  # type: ignore[arg-type]
+            self.added_padding(input, output_size),
+            self.groups,
+            self.dilation,
+        )
 
 
 if __name__ == "__main__":

@@ -30,6 +30,9 @@ import math
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.parameter import UninitializedTensorMixin
+
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def weight_standardization(weight: Tensor, eps: float = 1e-5) -> Tensor:
@@ -44,13 +47,13 @@ def weight_standardization(weight: Tensor, eps: float = 1e-5) -> Tensor:
     shared or learned.
 
     * `weight`: the raw weight, of shape `[C_out, C_in / groups, *kernel]` with any number of kernel dimensions, or
-      `[out, in]` for a linear layer; any floating dtype and memory format
+      `[out, in]` for a linear layer; float16, bfloat16, float32 or float64, in any memory format
     * `eps`: added to the variance, so in squared units of the weight
     * $\code{mean}{\mu_i}$: the mean of a filter; $\code{var}{\sigma_i^2}$: the variance of a filter
     * returns $\code{w_hat}{\hat W}$: the standardized weight, of the same shape and dtype
 
-    Raises `ValueError` for a fan-in of 1, for fewer than two dimensions, for a dtype that is not floating point, and
-    for a negative `eps`. Source: [@qiao2019micro], the equations that define $\code{w_hat}{\hat W}$,
+    Raises `ValueError` for a fan-in of 1 or 2, for fewer than two dimensions, for another dtype, and for an `eps` that
+    is negative or not finite. Source: [@qiao2019micro], the equations that define $\code{w_hat}{\hat W}$,
     $\code{mean}{\mu}$ and $\sigma$.
     """
     check_weight(weight, eps)
@@ -93,7 +96,7 @@ def standardize(weight: Tensor, eps: float = 1e-5) -> Tensor:
     Subtract the mean of a row, divide by $\sqrt{\sigma^2 + \code{eps}{\epsilon}}$ with $1/I$ in the variance: that is
     *layer normalization*, applied to weights instead of activations. Torch's `layer_norm` is one kernel (here: one
     compiled routine) each for forward and backward, where the steps above read and write the weight several times.
-    [The layers][labml_ws.layers] use this form; the demo at the end times both. (`group_norm` with one group is often
+    [The layers][labml_ws.layers] compute this, having checked when they were made; the demo at the end times both. (`group_norm` with one group is often
     faster forward, but not reliably so backward.) In half precision torch takes these statistics in float32 by itself.
 
     Arguments, result and errors are those of
@@ -108,30 +111,50 @@ def check_weight(weight: Tensor, eps: float) -> None:
     r"""
     ## What cannot be standardized
 
-    A filter with a single weight, as in a depthwise $1 \times 1$ convolution (one group per channel), is zero once its
-    own mean is subtracted, whatever was learned, and so is its gradient. Layer norm returns those zeros without a word,
-    and $I - 1$ gives `nan`. An error now is better than a layer that is silently dead.
+    **A filter with a single weight**, as in a depthwise $1 \times 1$ convolution (one group per channel), is zero once
+    its own mean is subtracted, whatever was learned, and so is its gradient. Layer norm returns those zeros without a
+    word, and $I - 1$ gives `nan`.
 
-    The other refusals catch mistakes: a bias or the scale of a normalization passed as a weight, integers, and an `eps`
-    that is negative or `nan`.
+    **A pair** is nearly as dead. WS leaves $I - 2$ of a filter's $I$ numbers free, one having gone into the mean and one
+    into the scale. Of two, none is left: the filter is $(+1, -1)$ or $(-1, +1)$ but for $\epsilon$, whatever is learned.
+    Of a gradient, centering passes its half on as always, and scaling then only
+    $\epsilon / (\sigma^2 + \epsilon)$ of that: 0.012 % at torch's default initialization, where $\sigma^2$ is $1/12$ on average.
+
+    An error now is better than a layer that is silently dead. It could have been a warning at two weights; but nothing
+    that such a layer is good for needs WS, and the plain layer learns.
+
+    The other refusals catch mistakes: a bias or the scale of a normalization passed as a weight, a lazy layer that has
+    no weight yet, a dtype that has no such mean and variance, and an `eps` that is negative, infinite or `nan`.
     """
+    if isinstance(weight, UninitializedTensorMixin):
+        raise ValueError(
+            "expected a weight with a shape, got that of a lazy layer before its first input: pass a batch through the "
+            "model first"
+        )
     if weight.dim() < 2:
         raise ValueError(
             f"expected a weight of shape [C_out, C_in / groups, *kernel] or [out, in], got {list(weight.shape)}: "
             "biases and normalization parameters are not standardized"
         )
-    if not weight.is_floating_point():
+    if weight.is_complex():
         raise ValueError(
-            f"expected a floating point weight, got {weight.dtype}: convert it with weight.float() first"
+            f"expected a real weight, got {weight.dtype}: the papers define no variance of a complex filter; "
+            "standardize torch.view_as_real(weight) if its parts are to be treated as numbers of their own"
         )
-    if math.prod(weight.shape[1:]) == 1:
+    if weight.dtype not in DTYPES:
         raise ValueError(
-            f"expected at least 2 weights per filter, got shape {list(weight.shape)} with a fan-in of 1: a single "
-            "weight always standardizes to zero and the layer would be dead; use the plain torch layer here"
+            f"expected a weight of float16, bfloat16, float32 or float64, got {weight.dtype}: "
+            "convert it with weight.float() first"
         )
-    if not eps >= 0:
+    if (fan_in := math.prod(weight.shape[1:])) < 3:
         raise ValueError(
-            f"expected eps >= 0, got {eps}: it is added to a variance under a square root"
+            f"expected at least 3 weights per filter, got shape {list(weight.shape)} with a fan-in of {fan_in}: a single "
+            "weight always standardizes to zero, two to (+1, -1) or (-1, +1), and the layer would be dead; "
+            "use the plain torch layer here"
+        )
+    if not 0 <= eps < math.inf:
+        raise ValueError(
+            f"expected eps >= 0, got {eps}: a finite number, which is added to a variance under a square root"
         )
 
 
@@ -176,8 +199,9 @@ if __name__ == "__main__":
     # can, as it rescales each weight's step). The second takes out the part along $\code{w_hat}{\hat W}$, all of it at
     # $\epsilon = 0$: no gradient is spent on making a filter longer. (Here $\epsilon$ is 2.5 % of the variance.)
     #
-    # **Could the optimizer do it instead?** Not the same: standardizing $\code{weight}{W}$ itself after each step is
-    # another method, whose gradient is $\code{g}{g}$, without the two subtractions that show here.
+    # **Could the optimizer do it instead?** Nearly: let the gradient be $\code{g}{g}$, without the two subtractions that
+    # show here, and standardize $\code{weight}{W}$ itself after each step. That takes the same two parts out of the
+    # *step*, to first order in the learning rate, as the end of this demo shows.
     cosine = F.cosine_similarity(gradient, w_hat)  # [64]
     mean = gradient.mean(1).abs() / gradient.std(1)  # [64]
     print(f"mean of a filter's gradient: at most {mean.max():.0e} of its spread")
@@ -185,8 +209,8 @@ if __name__ == "__main__":
     # **And weight decay?** But for eps, $\code{w_hat}{\hat W}$ ignores the length of $\code{weight}{W}$, so decay
     # cannot shrink the function. It shortens $\code{weight}{W}$, and the same step turns a shorter filter further
     # (under SGD the step itself grows as well, by $1/\sigma$): decay raises the effective step size. It ends where decay
-    # balances what steps at right angles add to the length, or, where no gradient is left, at a variance of about
-    # $\epsilon$.
+    # balances what steps at right angles add to the length. Where no gradient is left, nothing balances it: once the
+    # variance has come down to about $\epsilon$, $\code{w_hat}{\hat W}$ shrinks as well, and both go to zero.
     half = (flat / 2).detach().requires_grad_()
     (half_gradient,) = torch.autograd.grad(weight_standardization(half), half, g)
     change = (weight_standardization(half) - w_hat).norm() / w_hat.norm()
@@ -207,3 +231,15 @@ if __name__ == "__main__":
         for f in (weight_standardization, standardize)
     )
     print(f"step by step takes {stepwise / fused:.1f} times as long as one kernel")
+    # ## Instead, after each step?
+    #
+    # From filters that are standardized already, one step with WS, and one step along $\code{g}{g}$ after which the
+    # filters are standardized again. What differs between the two updates, relative to their length, falls with the
+    # learning rate; decay, momentum and Adam would add differences of their own.
+    start = weight_standardization(flat.detach(), 0.0).requires_grad_()  # [64, 27]
+    (gradient,) = torch.autograd.grad(weight_standardization(start, 0.0), start, g)
+    for rate in (0.1, 0.01, 0.001):
+        trained = weight_standardization(start - rate * gradient, 0.0) - start
+        projected = weight_standardization(start - rate * g, 0.0) - start
+        apart = (trained - projected).norm() / trained.norm()
+        print(f"learning rate {rate}: the updates differ by {apart:.2%}")
