@@ -28,6 +28,7 @@ CONVOLUTIONS = (
 FOLDABLE = (*BATCH_NORMS, BatchNorm, EstimatedBatchNorm)
 
 
+@torch.no_grad()
 def replacement(old: Any, norm: Literal["bcn", "gn"], groups: int = 32) -> nn.Module:
     r"""
     ## Another normalization in its place
@@ -36,8 +37,8 @@ def replacement(old: Any, norm: Literal["bcn", "gn"], groups: int = 32) -> nn.Mo
     * `norm`: `"bcn"` for a [batch-channel norm][labml_ws.batch_channel_norm.BatchChannelNorm] with estimated statistics,
       `"gn"` for a group norm
     * `groups`: at most so many, see below
-    * returns the new layer. It has the same parameters for scale and shift, the objects themselves; a batch-channel norm
-      goes on with the statistics and the momentum as well
+    * returns the new layer. It has the same parameters for scale and shift, the objects themselves, which an optimizer
+      goes on training; a batch-channel norm takes over the statistics and the momentum as well
 
     Input and output stay `[B, C, *]`. **How many groups?** As many as `groups` allows, so that they divide the channels
     and each has at least two of them: one with a single channel would be an instance norm.
@@ -46,18 +47,20 @@ def replacement(old: Any, norm: Literal["bcn", "gn"], groups: int = 32) -> nn.Mo
     groups = max(
         n for n in range(1, groups + 1) if channels % n == 0 and (n == 1 or channels >= 2 * n)
     )
-    new: Any
-    if norm == "gn":
-        new = half = nn.GroupNorm(groups, channels, old.eps)
-    else:
-        new = BatchChannelNorm(channels, groups, old.eps, old.momentum)
-        half = new.batch_norm
-        if old.running_mean is not None:
-            for name in ("running_mean", "running_var", "num_batches_tracked"):
-                setattr(half, name, getattr(old, name))
+    new: Any = (
+        nn.GroupNorm(groups, channels, old.eps)
+        if norm == "gn"
+        else BatchChannelNorm(channels, groups, old.eps, old.momentum)
+    )
+    like = next(old.parameters(), old.running_mean)
+    if like is not None:
+        new.to(like.device, like.dtype)
+    half = inner(new)
     if old.weight is not None:
-        new.to(old.weight.device, old.weight.dtype)
         half.weight, half.bias = old.weight, old.bias
+    if norm == "bcn" and old.running_mean is not None:
+        for name, buffer in old.named_buffers():
+            half.get_buffer(name).copy_(buffer)
     return new.train(old.training)
 
 

@@ -14,6 +14,7 @@ drop or average numbers, and so keep the scale that WS gives to the filters.
 batch norm has a convolution to itself.
 """
 
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -91,7 +92,9 @@ class Graph:
         try:
             for module in modes:
                 module.training = False
-            exported = torch.export.export(model, args, kwargs, strict=False)
+            # What torch warns of would matter to a program that is kept.
+            with warnings.catch_warnings(action="ignore"):
+                exported = torch.export.export(model, args, kwargs, strict=False)
         except Exception as error:
             raise ValueError(
                 "torch.export cannot trace the model with this example, so what follows each convolution is not known: "
@@ -206,7 +209,7 @@ def _operation(node: Node) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
 
 
 if __name__ == "__main__":
