@@ -115,7 +115,7 @@ def why_not_folded(norm: Any, layer: Any) -> str:
     """
     batch_norm = inner(norm)
     if type(batch_norm) not in FOLDABLE:
-        return "it may compute more than a batch norm"
+        return "a subclass may compute something else"
     if layer is None:
         return "no convolution gives its output to this norm alone, and directly"
     if batch_norm.running_mean is None:

@@ -178,7 +178,7 @@ class Graph:
             return True
         return _operation(user) in NORMALIZATIONS and user.args[0] is node
 
-    def only_user(self, module: nn.Module) -> nn.Module | None:
+    def only_user(self, module: Any) -> nn.Module | None:
         r"""
         ### Does a normalization have it to itself?
 
