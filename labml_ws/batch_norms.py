@@ -75,9 +75,10 @@ def outdated(modules: Names) -> list[str]:
     r"""
     ## Statistics of before
 
-    A batch norm keeps the mean and variance of what the convolution gave *before* it was standardized. WS changes that,
-    by a factor of 5 to 50 or so, and layer after layer in evaluation, where nothing corrects it, such factors multiply.
-    Training sets the statistics right after some tens of steps. Without training, this does:
+    A batch norm keeps the mean and variance of what the convolution gave *before* it was standardized. With WS that is
+    about [$\sqrt I$ times its input][labml_ws.layers] at a fan-in of $I$, and in evaluation, where no batch corrects it,
+    such factors multiply from layer to layer, up to `inf`. Training sets the statistics right: after $n$ steps the old
+    ones have a share of $(1 - r)^n$ at a momentum of $r$. Without training, this does:
 
     ```python
     torch.optim.swa_utils.update_bn(batches, model)
@@ -136,13 +137,14 @@ def absorb(layer: Any, norm: nn.Module) -> nn.Module:
     r"""
     ## Fold it into the convolution
 
-    $$\code{layer.weight}{W_c} \leftarrow s_c \code{layer.weight}{W_c}, \quad
-    \code{layer.bias}{b_c} \leftarrow s_c (\code{layer.bias}{b_c} - \hat\mu_c) + \beta_c, \quad
+    $$\code{weight}{W'_c} = s_c W_c, \quad
+    \code{bias}{b'_c} = s_c (b_c - \hat\mu_c) + \beta_c, \quad
     s_c = \frac{\gamma_c}{\sqrt{\hat\sigma_c^2 + \epsilon}}$$
 
     * `layer`: a plain convolution
     * `norm`: the batch norm or batch-channel norm behind it, in evaluation mode
-    * $\code{layer.weight}{W_c}$: the filter of channel $c$; $\code{layer.bias}{b_c}$: its bias, 0 if there was none
+    * $\code{weight}{W'_c}$: the new filter of channel $c$; $\code{bias}{b'_c}$: its new bias, where the old one, $b_c$,
+      is 0 if the convolution had none
     * returns what stands in the place of the norm: nothing (an identity), or the channel norm, whose statistics are
       those of each image
     """

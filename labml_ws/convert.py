@@ -13,7 +13,7 @@ print(convert.fold(model, example))         # plain layers that compute the same
 
 `example` is what the model is called with, one batch or one image of the right shape. With it, the
 [graph of the model][labml_ws.follows] says which convolutions a normalization follows. Without it every plain
-convolution is converted, but for those that you name in `skip`. Both functions return a [report][labml_ws.convert.Report]:
+convolution is converted, but for those that you name in `skip`. Both functions return a [report][labml_ws.report.Report]:
 a list of the names that changed, which prints as a table of what was done with each layer, and why.
 
 Nothing makes a new layer. A [standardized layer][labml_ws.layers] has no parameter that the plain one lacks, so a
@@ -104,15 +104,11 @@ def standardize(
     modules = names(model)
     if norm not in (None, "bcn", "gn") or groups < 1 or not eps >= 0:
         raise ValueError(
-            f"expected norm 'bcn', 'gn' or None, groups >= 1 and eps >= 0, got {norm=}, {groups=}, {eps=}"
+            f"expected norm 'bcn', 'gn' or None, groups >= 1 and eps >= 0, "
+            f"got {norm=}, {groups=}, {eps=}"
         )
     asked = Asked(modules, skip, only)
-    for module, (name, *_) in modules.items():
-        if any(is_lazy(parameter) for parameter in module.parameters(recurse=False)):
-            raise ValueError(
-                f"{name or 'the model'}: a {type(module).__name__} has no weight before its first input: "
-                "pass a batch through the model first"
-            )
+    refuse_lazy(modules)
     graph = None if example is None else Graph(model, example, through_add)
     # All are looked at before the first one changes.
     reasons = why_not_standardized(modules, asked, graph, eps)
@@ -122,20 +118,36 @@ def standardize(
         decision = LEFT if reason else "standardized"
         rows[module] = Row.of(modules[module][0], module, decision, reason or follows)
         if not reason:
-            module.__class__, module.eps = STANDARDIZED[type(module)], eps  # type: ignore[assignment]
+            module.__class__ = STANDARDIZED[type(module)]
+            module.eps = eps  # type: ignore[assignment]
+    batch_norms = [m for m in modules if norm and isinstance(m, _BatchNorm)]
+    rows |= {m: replaced(model, modules, m, asked, norm, groups) for m in batch_norms}
     notes = (
         [] if graph else ["What follows each layer was not looked at: that takes an example."]
     )
-    for module in modules if norm else ():
-        if isinstance(module, _BatchNorm):
-            rows[module] = replaced(model, modules, module, asked, norm, groups)
-    if not all(reasons.values()) and (stale := outdated(names(model))):
-        notes.append(
-            f"{len(stale)} batch norms ({stale[0]}, ...) hold statistics of what the plain layers gave: train before "
-            "evaluating, or take them anew, with torch.optim.swa_utils.update_bn(batches, model)"
-        )
-        warnings.warn(notes[-1], stacklevel=2)
+    if not all(reasons.values()) and (warning := statistics_of_before(model)):
+        notes.append(warning)
+        warnings.warn(warning, stacklevel=2)
     return Report((rows[module] for module in modules if module in rows), notes)
+
+
+def refuse_lazy(modules: Names) -> None:
+    for module, (name, *_) in modules.items():
+        if any(is_lazy(parameter) for parameter in module.parameters(recurse=False)):
+            raise ValueError(
+                f"{name or 'the model'}: a {type(module).__name__} has no weight before its first "
+                "input: pass a batch through the model first"
+            )
+
+
+def statistics_of_before(model: nn.Module) -> str:
+    if not (stale := outdated(names(model))):
+        return ""
+    return (
+        f"{len(stale)} batch norms ({stale[0]}, ...) hold statistics of what the plain layers gave: "
+        "train before evaluating, or take them anew, with "
+        "torch.optim.swa_utils.update_bn(batches, model)"
+    )
 
 
 def why_not_standardized(
@@ -249,7 +261,9 @@ def fold(model: nn.Module, example: Example | None = None) -> Report:
     for layer in layers:
         reason = computed(layer)
         if not reason and graph and graph.leaves(layer):
-            reason = "its weight is used outside of the layer, too, where it would change: give it one of its own"
+            reason = (
+                "its weight is used outside of it, too, where it would change: copy it there"
+            )
         if reason:
             raise ValueError(f"{modules[layer][0] or 'the model'}: {reason}; then fold")
 
@@ -309,8 +323,9 @@ def check_state_dict(model: nn.Module, state_dict: Mapping[str, Any]) -> list[st
                 differ.append(name)
     if differ:
         warnings.warn(
-            f"{', '.join(differ)}: standardized in one of checkpoint and model and plain in the other, or with another eps: "
-            "load into a model that was converted alike, or fold that one and save it",
+            f"{', '.join(differ)}: standardized in one of checkpoint and model and plain in the "
+            "other, or with another eps: load into a model that was converted alike, or fold that "
+            "one and save it",
             stacklevel=2,
         )
     return differ

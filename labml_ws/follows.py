@@ -97,9 +97,9 @@ class Graph:
                 exported = torch.export.export(model, args, kwargs, strict=False)
         except Exception as error:
             raise ValueError(
-                "torch.export cannot trace the model with this example, so what follows each convolution is not known: "
-                f"{_first_line(error)}; name the convolutions that a normalization follows in only, or leave out "
-                "the example"
+                "torch.export cannot trace the model with this example, so what follows each "
+                f"convolution is not known: {_first_line(error)}; leave out the example, and name "
+                "the convolutions that a normalization follows in only"
             ) from error
         finally:
             for module, mode in modes.items():

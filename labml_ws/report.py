@@ -148,10 +148,10 @@ def computed(module: nn.Module) -> str:
         tensors = " and ".join(module.parametrizations)  # type: ignore[arg-type]
         return (
             f"its {tensors} is computed by a parametrization: "
-            "torch.nn.utils.parametrize.remove_parametrizations(layer, name) makes it the layer's own"
+            "torch.nn.utils.parametrize.remove_parametrizations(layer, name) makes it its own"
         )
     if "forward" in vars(module):
-        return "its forward was replaced in this one object, and would stay what it is: put the class's own back first"
+        return "its forward was replaced in this one object: put its class's own back first"
     if isinstance(module._parameters.get("weight"), nn.Parameter):
         return ""
     origins = {
@@ -163,7 +163,7 @@ def computed(module: nn.Module) -> str:
     for parameter, cure in origins.items():
         if parameter in module._parameters:
             return f"its weight is computed by {cure} makes it the layer's own"
-    return "its weight is no parameter of its own: layer.weight = torch.nn.Parameter(...) makes it one"
+    return "its weight is no parameter of its own: torch.nn.Parameter(weight) makes it one"
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(16, classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        skips = []
+        skips: list[Tensor] = []
         for down in self.down:
             x = down(x if not skips else F.max_pool2d(x, 2))
             skips.append(x)
