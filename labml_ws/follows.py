@@ -2,10 +2,10 @@ r"""
 # What follows a convolution
 
 WS belongs to [convolutions that a normalization follows][labml_ws.layers]. Which ones are they? The names and the order
-of a model's modules don't say. In a DenseNet the normalization stands behind a concatenation, in a ConvNeXt most
-convolutions end in a sum, and in squeeze-and-excitation in a sigmoid. What says it is the **graph** of a forward
-pass: each operation, and which operations use its result. [torch.export.export][] writes it down from one example, on
-tensors that have a shape and no numbers, so the model's statistics stay as they are.
+of a model's modules don't say. In a DenseNet the normalization stands behind a concatenation, in a ConvNeXt behind one
+convolution of three, and in a squeeze-and-excitation there is none. What says it is the **graph** of a forward pass:
+each operation, and which operations use its result. `torch.export` writes it down from one example, on tensors that
+have a shape and no numbers, so the model's statistics stay as they are.
 
 From each convolution we walk along the graph. Every way has to reach a normalization over steps that only move,
 drop or average numbers, and so keep the scale that WS gives to the filters.
