@@ -22,9 +22,10 @@ NOTEBOOKS := $(TUTORIALS:.py=.ipynb)
 DEMOS := build/demos/made
 PLAYGROUND := build/playground/made
 FIGURES := build/figures/micro-batches.html
+NETWORKS := build/networks.md
 TAKE := build/take.made
 # What a page shows or offers and the builder doesn't make.
-MADE := $(VENDOR) $(PICTURES) $(DEMOS) $(PLAYGROUND) $(NOTEBOOKS) $(FIGURES) $(TAKE)
+MADE := $(VENDOR) $(PICTURES) $(DEMOS) $(PLAYGROUND) $(NOTEBOOKS) $(FIGURES) $(NETWORKS) $(TAKE)
 RUNS := $(shell find docs/runs -type f 2>/dev/null)
 # Everything a page can depend on, except what the build itself puts there.
 INPUTS := mkdocs.yml $(shell find docs labml_ws engine overrides -type f \
@@ -93,6 +94,8 @@ $(VENV)/made:
 $(INSTALLED): pyproject.toml engine/pyproject.toml constraints.txt $(VENV)/made
 	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt hatchling editables setuptools
 	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[site,train,test]' -e engine
+	@# torchvision, which it asks for, is built for CUDA and does not load beside a CPU build of torch.
+	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt --no-deps timm
 	@touch $@
 
 $(NODE_MODULES): package.json package-lock.json $(wildcard .npmrc) $(INSTALLED)
@@ -125,6 +128,11 @@ $(PLAYGROUND): $(wildcard docs/assets/playground-*.js) tools/playground.js $(INS
 # A tutorial's figure that another page shows too.
 build/figures/micro-batches.html: docs/tutorials/micro_batches.ipynb $(ENGINE) tools/figure.py
 	@$(PY) -m tools.figure $< 'On CIFAR-10' $@
+
+# What becomes of other people's networks.
+$(NETWORKS): $(LIBRARY) tools/networks.py $(INSTALLED)
+	@mkdir -p $(@D)
+	@OMP_NUM_THREADS=1 $(PY) -m tools.networks $@
 
 # What a reader can take along: modules, code only, notebooks, the library in one file.
 $(TAKE): $(LIBRARY) $(ENGINE) $(wildcard tools/*.py) $(shell find docs -name '*.md') LICENSE \

@@ -27,6 +27,8 @@ def measure(value: object) -> tuple[float, float, bool] | None:
         return None
     if value.is_complex() or value.dtype == torch.bool:
         return None
+    if isinstance(value, torch._subclasses.FakeTensor):  # while `torch.export` traces
+        return None
     try:
         numbers = value.detach().double()
         constant = bool(numbers.min() == numbers.max())
