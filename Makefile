@@ -11,7 +11,6 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 NODE_MODULES := node_modules/installed
 VENDOR := docs/assets/vendor/.made
-PICTURES := docs/assets/pictures/.made
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export NO_MKDOCS_2_WARNING := 1
 
@@ -24,11 +23,11 @@ PLAYGROUND := build/playground/made
 FIGURES := build/figures/micro-batches.html
 TAKE := build/take.made
 # What a page shows or offers and the builder doesn't make.
-MADE := $(VENDOR) $(PICTURES) $(DEMOS) $(PLAYGROUND) $(NOTEBOOKS) $(FIGURES) $(TAKE)
+MADE := $(VENDOR) $(DEMOS) $(PLAYGROUND) $(NOTEBOOKS) $(FIGURES) $(TAKE)
 RUNS := $(shell find docs/runs -type f 2>/dev/null)
 # Everything a page can depend on, except what the build itself puts there.
 INPUTS := mkdocs.yml $(shell find docs labml_ws engine overrides -type f \
-	-not -path '*/__pycache__/*' -not -path 'docs/assets/vendor/*' -not -path 'docs/assets/pictures/*' -not -path 'docs/download/*' -not -name '*.ipynb' -not -name '.*' 2>/dev/null | sort)
+	-not -path '*/__pycache__/*' -not -path 'docs/assets/vendor/*' -not -path 'docs/download/*' -not -name '*.ipynb' -not -name '.*' 2>/dev/null | sort)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -44,7 +43,7 @@ serve: $(INSTALLED) $(MADE) ## serve the site while writing; rebuilds when a pag
 	$(PY) -m mkdocs serve --watch labml_ws --watch engine
 
 test: lint build/site.made ## prove it: style, types, unit tests, strict build, every page in a real Chromium
-	@chromium="$$($(PY) tools/chromium.py)" && \
+	@chromium="$$($(PY) -m tests.site.chromium)" && \
 	CHROMIUM="$$chromium" OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(INSTALLED) ## check style and types
@@ -64,13 +63,13 @@ results: $(INSTALLED) ## record what the pages show (hours; DATA=DIR reads CIFAR
 	$(PY) -m tools.results $(RUN)
 
 shots: build/site.made ## screenshot every page at three widths, light and dark, into build/shots/
-	@chromium="$$($(PY) tools/chromium.py)" && CHROMIUM="$$chromium" $(PY) tools/shots.py
+	@chromium="$$($(PY) -m tests.site.chromium)" && CHROMIUM="$$chromium" $(PY) -m tests.site.shots
 
 lighthouse: build/site.made ## score every page as a phone on a slow network sees it; wants a quiet machine (PAGES="index.html ..." TIMES=3)
-	@chromium="$$($(PY) tools/chromium.py)" && CHROMIUM="$$chromium" $(PY) -m tools.lighthouse --times $(or $(TIMES),1) $(PAGES)
+	@chromium="$$($(PY) -m tests.site.chromium)" && CHROMIUM="$$chromium" $(PY) -m tests.site.lighthouse --times $(or $(TIMES),1) $(PAGES)
 
 clean: ## remove the site and all that was built for it
-	rm -rf site build dist docs/assets/vendor docs/assets/pictures docs/download docs/tutorials/*.ipynb .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf site build dist docs/assets/vendor docs/download docs/tutorials/*.ipynb .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 distclean: clean ## remove .venv and node_modules too
 	rm -rf $(VENV) node_modules
@@ -98,11 +97,6 @@ $(NODE_MODULES): package.json package-lock.json $(wildcard .npmrc) $(INSTALLED)
 # Fonts, KaTeX's style sheet and a script, so that no page asks another host for anything.
 $(VENDOR): engine/mkdocstrings_handlers/annotated/assets.py $(NODE_MODULES)
 	@$(PY) -m mkdocstrings_handlers.annotated.assets $(@D)
-	@touch $@
-
-# The icon and the card that stand for the site elsewhere.
-$(PICTURES): tools/pictures.py $(wildcard overrides/.icons/labml/*.svg) docs/runs/quarter-width/model.safetensors $(INSTALLED)
-	@$(PY) -m tools.pictures $(@D)
 	@touch $@
 
 $(NOTEBOOKS): %.ipynb: %.py $(LIBRARY) $(RUNS) tools/notebook.py labml_ws/house.mplstyle $(INSTALLED)

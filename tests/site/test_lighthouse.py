@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.lighthouse import run
+from tests.site.lighthouse import run
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

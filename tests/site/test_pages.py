@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser
 
-from tools.browser import HEIGHT, WIDTHS
+from tests.site.browser import HEIGHT, WIDTHS
 
 pytestmark = pytest.mark.browser
 

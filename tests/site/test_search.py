@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tools.browser import FOUND, QUERY
+from tests.site.browser import FOUND, QUERY
 from tools.search import documents, find
 
 PATIENCE = 60_000  # milliseconds

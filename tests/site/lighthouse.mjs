@@ -1,5 +1,5 @@
 // Runs Lighthouse on each address given, in one Chromium, and prints a line of JSON for each: its scores, what was measured, what fell short.
-// node tools/lighthouse.mjs '{"chrome": PATH, "flags": [...], "categories": [...], "times": 3, "cpu": 4}' ADDRESS ...
+// node tests/site/lighthouse.mjs '{"chrome": PATH, "flags": [...], "categories": [...], "times": 3, "cpu": 4}' ADDRESS ...
 import { launch } from "chrome-launcher";
 import lighthouse from "lighthouse";
 import * as constants from "lighthouse/core/config/constants.js";

@@ -1,4 +1,4 @@
-"""Lighthouse over the built site, as a table: `make lighthouse`, or `python -m tools.lighthouse [--times N] [PAGE ...]`."""
+"""Lighthouse over the built site, as a table: `make lighthouse`, or `python -m tests.site.lighthouse [--times N] [PAGE ...]`."""
 
 import argparse
 import json
@@ -9,10 +9,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tools import chromium
-from tools.browser import pages, serve
+from tests.site import chromium
+from tests.site.browser import pages, serve
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CATEGORIES = ("performance", "accessibility", "best-practices", "seo")
 
 
@@ -48,7 +48,7 @@ def run(
         done = subprocess.run(
             [
                 "node",
-                str(ROOT / "tools" / "lighthouse.mjs"),
+                str(Path(__file__).with_name("lighthouse.mjs")),
                 json.dumps(options),
                 *(f"{address}/{name}" for name in names),
             ],

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tools import chromium, notebook
+from tests.site import chromium
+from tools import notebook
 
 SCRIPT = "# %%\nfrom labml_ws import layer\n\nprint(layer())\n"
 MODULES = {

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from playwright.sync_api import FloatRect
 
-from tools.browser import HEIGHT, WIDTHS, launch, pages, serve
+from tests.site.browser import HEIGHT, WIDTHS, launch, pages, serve
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SITE, SHOTS = ROOT / "site", ROOT / "build" / "shots"
 # A figure's pixels come when they are scrolled to, which a camera never does.
 PIXELS = """() => Promise.all([...document.images].map(image => {

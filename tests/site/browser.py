@@ -15,7 +15,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, Response, sync_playwright
 
-from tools import chromium
+from tests.site import chromium
 
 WIDTHS = (1440, 1024, 390)
 HEIGHT = 900

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.browser import declared
+from tests.site.browser import declared
 from tools.finish import Letters, finish, hashes, typeset
 
 PAGE = """<!doctype html>

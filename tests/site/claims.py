@@ -1,4 +1,4 @@
-"""List what the site claims about WS and BCN, and where each claim is measured: `python -m tools.claims`.
+"""List what the site claims about WS and BCN, and where each claim is measured: `python -m tests.site.claims`.
 
 A claim is a sentence that says what a method *does* to training: smoother, faster, more accurate, dead units, small
 batches. It is found by its words, which finds definitions as well: those are listed in the test. Its measurement is a
