@@ -122,12 +122,12 @@ $(TAKE): $(LIBRARY) $(ENGINE) $(wildcard tools/*.py) $(shell find docs -name '*.
 	@$(PY) -m tools.take docs/download
 	@touch $@
 
-build/site.made: $(INPUTS) build/inputs $(MADE) tools/markdown.py tools/search.py tools/finish.py tools/fonts.py tools/bundle.mjs $(INSTALLED)
+build/site.made: $(INPUTS) build/inputs $(MADE) tools/markdown.py tools/search.py tools/light.py tools/fonts.py tools/light.mjs $(INSTALLED)
 	@# (Not --quiet: what it leaves unsaid, it doesn't count as a warning either.)
 	$(PY) -m $(BUILDER) build --strict $(if $(filter zensical,$(BUILDER)),--clean) > build/$(BUILDER).log 2>&1 || { cat build/$(BUILDER).log >&2; exit 1; }
 	@$(PY) -m tools.markdown site
 	@$(PY) -m tools.search site
-	@$(PY) -m tools.finish site
+	@$(PY) -m tools.light site
 	@touch $@
 
 # The list of inputs, renewed only when it differs: a deleted page or another REPO_URL is a change too.

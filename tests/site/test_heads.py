@@ -99,7 +99,7 @@ def test_with_an_address_a_page_has_a_card_and_an_absolute_404(root: Path, site:
     config = root / f".address-{builder}-{os.getpid()}.yml"
     config.write_text(f"site_dir: build/{config.stem}\n" + (root / "mkdocs.yml").read_text())
     target = root / "build" / config.stem
-    env = {**os.environ, "SITE_URL": "https://example.org/ws/", "NO_MKDOCS_2_WARNING": "1"}
+    env = {**os.environ, "SITE_URL": "https://example.org/ws/", "REPO_URL": "https://example.org/a/b", "NO_MKDOCS_2_WARNING": "1"}
     strict = ["--strict"] if builder == "mkdocs" else ["--strict", "--clean"]
     try:
         done = subprocess.run(
@@ -111,6 +111,7 @@ def test_with_an_address_a_page_has_a_card_and_an_absolute_404(root: Path, site:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         head = Head(target / "annotated" / "layers.html")
+        page = (target / "annotated" / "layers.html").read_text()
         lost = (target / "404.html").read_text()
         sitemap = (target / "sitemap.xml").read_text()
     finally:
@@ -120,6 +121,9 @@ def test_with_an_address_a_page_has_a_card_and_an_absolute_404(root: Path, site:
     assert head.meta["og:image"] == "https://example.org/ws/assets/pictures/card.png"
     assert head.meta["og:url"] == "https://example.org/ws/annotated/layers.html"
     assert "<loc>https://example.org/ws/annotated/layers.html</loc>" in sitemap
+    # The theme would ask the repository's host for the number of its stars.
+    assert '<a class="md-source" href="https://example.org/a/b"' in page
+    assert 'data-md-component="source"' not in page
     # It is shown at any depth, so nothing on it may be relative.
     addresses = re.findall(r'(?:href|src)="([^"]+)"', lost)
     assert [a for a in addresses if not a.startswith(("/ws/", "https://example.org/ws/", "#", "https://"))] == []
