@@ -10,7 +10,7 @@ import pytest
 from mkdocstrings_handlers.annotated.understand import trace
 
 from mkdocstrings_handlers.annotated import AnnotatedHandler
-from tools import demo, notebook
+from tools import run
 
 MODULE = '''"""# Traced"""
 import itertools
@@ -62,7 +62,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def module(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(notebook, "ROOT", project)
+    monkeypatch.setattr(run, "ROOT", project)
     path = project / "traced.py"
     path.write_text(MODULE)
     return path
@@ -74,7 +74,7 @@ def shown(source: str, record: trace.Record) -> dict[str, str]:
 
 
 def test_each_line_tells_what_it_bound(module: Path) -> None:
-    assert shown(MODULE, trace.run(module, demo.measure)) == {
+    assert shown(MODULE, trace.run(module, run.measure)) == {
         "def __init__(self, size: int, eps: float = 1e-5) -> None:": "size: 3",
         "self.scale = torch.ones(size)": "self.scale: [3] = 1",
         # The parameter says that later calls differ; the lines below needn't.
@@ -92,11 +92,11 @@ def test_each_line_tells_what_it_bound(module: Path) -> None:
 
 
 def test_the_record_is_the_same_each_time(module: Path) -> None:
-    assert trace.run(module, demo.measure) == trace.run(module, demo.measure)
+    assert trace.run(module, run.measure) == trace.run(module, run.measure)
 
 
 def test_a_comment_added_later_leaves_the_record_valid(module: Path) -> None:
-    record = trace.run(module, demo.measure)
+    record = trace.run(module, run.measure)
     longer = MODULE.replace("        mean = x", "        # The mean.\n        mean = x")
     longer = longer.replace('"""# Traced"""', '"""\n# Traced\n\nIt is.\n"""')
     assert shown(longer, record) == shown(MODULE, record)
@@ -108,12 +108,12 @@ def test_tracing_draws_no_random_number_keeps_no_tensor_and_ends(module: Path) -
     import torch
 
     before = sys.gettrace()
-    trace.run(module, demo.measure)
+    trace.run(module, run.measure)
     torch.manual_seed(0)
     for n in (2, 3, 5, 7):
         torch.randn(6, n)
     wanted = torch.randn(1)
-    trace.run(module, demo.measure)
+    trace.run(module, run.measure)
     assert torch.equal(torch.randn(1), wanted)
     assert sys.gettrace() is before
     gc.collect()
@@ -143,14 +143,14 @@ def test_a_demo_that_raises_while_traced_leaves_no_tracer(module: Path) -> None:
     module.write_text(MODULE.replace("    print(count)", "    raise KeyError(count)"))
     before = sys.gettrace()
     with pytest.raises(KeyError):
-        trace.run(module, demo.measure)
+        trace.run(module, run.measure)
     assert sys.gettrace() is before
 
 
 def test_arrays_that_are_not_torchs_have_a_shape_and_no_numbers(module: Path) -> None:
     array = SimpleNamespace(shape=(2, 3), dtype="uint8")
     site = trace.Site(ast.arg("x"), 1, ("x",))
-    seen = trace.Tracer(module, demo.measure).describe(array, site, full=True)
+    seen = trace.Tracer(module, run.measure).describe(array, site, full=True)
     assert seen == trace.Seen("uint8 [2, 3]", "", False)
 
 
@@ -158,7 +158,7 @@ def test_the_page_carries_the_record_and_a_switch(
     module: Path, handler: AnnotatedHandler
 ) -> None:
     handler.recorded = "records"
-    assert demo.main(str(module.parent / "records"), str(module)) == 0
+    run.make_record(module, module.parent / "records" / "traced.json")
     options = handler.get_options({})
     html = handler.render(handler.collect("traced", options), options)
     line = MODULE.split("\n").index("    for width in (2, 3, 5, 7):") + 1

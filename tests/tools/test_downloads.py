@@ -21,7 +21,7 @@ from mkdocstrings_handlers.annotated.understand import demos
 from torch import nn
 
 import labml_ws
-from tools import bundle, cells, take
+from tools import cells, downloads, single
 
 SITE, REPO = "https://site.test/", "https://github.com/someone/labml_ws"
 
@@ -29,13 +29,13 @@ SITE, REPO = "https://site.test/", "https://github.com/someone/labml_ws"
 @pytest.fixture(scope="module")
 def files(root: Path) -> dict[str, str]:
     """All that there is to take along, where there is neither a repository nor a site to name."""
-    return take.files(root / "docs", "", "")
+    return downloads.files(downloads.Site(root / "docs"))
 
 
 @pytest.fixture
-def single(files: dict[str, str], tmp_path: Path) -> ModuleType:
-    path = tmp_path / bundle.NAME
-    path.write_text(files[bundle.NAME])
+def one_file(files: dict[str, str], tmp_path: Path) -> ModuleType:
+    path = tmp_path / single.NAME
+    path.write_text(files[single.NAME])
     spec = importlib.util.spec_from_file_location("labml_ws_single", path)
     assert spec
     assert spec.loader
@@ -52,10 +52,10 @@ def code_cells(text: str) -> list[str]:
 # ## One file
 
 
-def test_the_one_file_has_the_librarys_public_names(single: ModuleType) -> None:
-    assert sorted(single.__all__) == sorted(labml_ws.__all__)
-    assert all(getattr(single, name).__module__ != "labml_ws" for name in single.__all__)
-    assert "MIT License" in Path(str(single.__file__)).read_text()
+def test_the_one_file_has_the_librarys_public_names(one_file: ModuleType) -> None:
+    assert sorted(one_file.__all__) == sorted(labml_ws.__all__)
+    assert all(getattr(one_file, name).__module__ != "labml_ws" for name in one_file.__all__)
+    assert "MIT License" in Path(str(one_file.__file__)).read_text()
 
 
 IMAGE = (2, 8, 12, 12)
@@ -80,13 +80,13 @@ def test_every_public_layer_is_compared() -> None:
 
 @pytest.mark.parametrize("name", MAKE)
 def test_a_layer_of_the_one_file_computes_the_librarys_values_and_gradients(
-    single: ModuleType, name: str
+    one_file: ModuleType, name: str
 ) -> None:
     make, shape = MAKE[name]
     torch.manual_seed(0)
     ours = make(labml_ws).double()
-    theirs = make(single).double()
-    assert type(theirs) is getattr(single, name)
+    theirs = make(one_file).double()
+    assert type(theirs) is getattr(one_file, name)
     theirs.load_state_dict(copy.deepcopy(ours.state_dict()))
     x = torch.randn(shape, dtype=torch.float64)
     for mode in (True, False):
@@ -103,10 +103,10 @@ def test_a_layer_of_the_one_file_computes_the_librarys_values_and_gradients(
             assert torch.equal(p.grad, q.grad)
 
 
-def test_the_function_of_the_one_file_computes_the_librarys_values(single: ModuleType) -> None:
+def test_the_function_of_the_one_file_computes_the_librarys_values(one_file: ModuleType) -> None:
     weight = torch.randn(4, 3, 3, 3, dtype=torch.float64)
     assert torch.equal(
-        single.weight_standardization(weight), labml_ws.weight_standardization(weight)
+        one_file.weight_standardization(weight), labml_ws.weight_standardization(weight)
     )
 
 
@@ -133,9 +133,9 @@ def test_the_one_file_and_the_notebooks_run_where_only_torch_is(
 ) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    sources = {"single": files[bundle.NAME] + USE} | {
+    sources = {"single": files[single.NAME] + USE} | {
         module: "\n\n".join(code_cells(files[f"labml_ws/{module}.ipynb"]))
-        for module in bundle.MODULES
+        for module in MODULES
     }
     done = subprocess.run(
         [torch_only, "-I", "-W", "ignore", "-c", ALONE],
@@ -147,7 +147,7 @@ def test_the_one_file_and_the_notebooks_run_where_only_torch_is(
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
     assert printed["single"] == "(1, 10) (2, 8, 6, 6)\n"
-    for module in bundle.MODULES:
+    for module in MODULES:
         record = demos.read(root / "build" / "demos" / f"labml_ws.{module}.json")["printed"]
         shown = "".join(text for _, text in record).splitlines()
         found = printed[module].splitlines()
@@ -201,8 +201,8 @@ def test_a_module_as_code_only_prints_what_the_module_prints(
 
 def test_what_is_offered_as_code_is_formatted(files: dict[str, str], root: Path) -> None:
     for place, text in files.items():
-        if place.startswith("code-only/") or place == bundle.NAME:
-            assert take.formatted([text]) == [text], place
+        if place.startswith("code-only/") or place == single.NAME:
+            assert single.tidy([text]) == [text], place
 
 
 # ## Notebooks
@@ -211,9 +211,9 @@ def test_what_is_offered_as_code_is_formatted(files: dict[str, str], root: Path)
 def test_every_annotated_module_has_its_files_and_the_file_is_the_module(
     files: dict[str, str], root: Path
 ) -> None:
-    places = take.pages(root / "docs")
+    places = downloads.Site(root / "docs").pages
     modules = [name for name in places if not name.endswith(".ipynb")]
-    assert {f"labml_ws.{m}" for m in bundle.MODULES} <= set(modules)
+    assert {f"labml_ws.{m}" for m in MODULES} <= set(modules)
     for name in modules:
         place = name.replace(".", "/")
         source = (root / f"{place}.py").read_text()
@@ -247,7 +247,7 @@ def test_a_notebook_computes_what_its_module_computes(
             if not (isinstance(n, ast.ImportFrom) and "labml_ws" in ast.unparse(n))
         ]  # fmt: skip
 
-    for module in bundle.MODULES:
+    for module in MODULES:
         own = statements((root / "labml_ws" / f"{module}.py").read_text())
         code = [c for c in code_cells(files[f"labml_ws/{module}.ipynb"]) if "@title" not in c]
         assert statements("\n".join(code)) == own
@@ -273,7 +273,7 @@ def test_the_other_notebooks_run_where_the_project_is_installed(
     others = [
         place
         for place in files
-        if place.endswith(".ipynb") and Path(place).stem not in bundle.MODULES
+        if place.endswith(".ipynb") and Path(place).stem not in MODULES
     ]
     assert len(others) > 10
     for place in others:
@@ -331,7 +331,7 @@ def test_a_string_over_several_lines_is_not_moved() -> None:
 def test_with_a_repository_a_notebook_that_needs_the_project_fetches_it(
     files: dict[str, str], root: Path
 ) -> None:
-    with_it = take.files(root / "docs", SITE, REPO)
+    with_it = downloads.files(downloads.Site(root / "docs", SITE, REPO))
     command = f"git clone --quiet --depth 1 {REPO}"
     for place in ("tutorials/weights.ipynb", "labml_ws/experiment.ipynb"):
         assert command in code_cells(with_it[place])[0]
@@ -345,10 +345,10 @@ def test_with_a_repository_a_notebook_that_needs_the_project_fetches_it(
 
 
 def test_only_what_changed_is_written_and_what_is_gone_is_removed(tmp_path: Path) -> None:
-    take.write(tmp_path, {"a/one.py": "1", "a/two.py": "2", "b/three.py": "3"})
+    downloads.write(tmp_path, {"a/one.py": "1", "a/two.py": "2", "b/three.py": "3"})
     for path in tmp_path.rglob("*.py"):
         os.utime(path, (0, 0))
-    take.write(tmp_path, {"a/one.py": "1", "a/two.py": "II"})
+    downloads.write(tmp_path, {"a/one.py": "1", "a/two.py": "II"})
     assert (tmp_path / "a" / "one.py").stat().st_mtime == 0
     assert (tmp_path / "a" / "two.py").read_text() == "II"
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["a", "one.py", "two.py"]

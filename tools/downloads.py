@@ -1,0 +1,244 @@
+"""
+Write what a reader can take along: `python -m tools.downloads docs/download`.
+
+Both builders copy the folder into the site as it is. For each module that has a page it holds the file, the same as code
+only, both once more as a script (a page that lies in a folder may load a script, but no other file), and a notebook; for
+each tutorial its notebook, with a first cell that makes it run in Colab; and the library in one file.
+"""
+
+import ast
+import json
+import os
+import posixpath
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from mkdocstrings_handlers.annotated.read.code_only import code_only
+from mkdocstrings_handlers.annotated.understand import demos
+from mkdocstrings_handlers.annotated.understand.torch_docs import torch_url
+from nbformat import v4
+
+from tools import single
+from tools.cells import Cell, Resolve, cells, markdown
+from tools.markdown import shown
+
+ROOT = single.ROOT
+RECORDS = ROOT / "build" / "demos"
+# A command line is no demo. This is what the notebook does in its place.
+COMMANDS = {
+    "labml_ws.experiment": (
+        "From a shell this file is a command line. Here the same function trains a narrow network on small images of digits "
+        "for one epoch, which takes a minute or less.",
+        'import sys\n\nsys.argv[1:] = ["--data", "digits", "--width", "0.25", "--epochs", "1"]\nmain()',
+    )
+}
+
+
+def module_file(name: str) -> Path:
+    path = Path(f"{name.replace('.', '/')}.py")
+    return next((ROOT / f / path for f in ("", "engine") if (ROOT / f / path).is_file()), path)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where things are: the addresses of the site and of the repository, if they have any, and the pages."""
+
+    docs: Path
+    url: str = ""
+    repo: str = ""
+
+    @property
+    def pages(self) -> dict[str, str]:
+        """From the name of a module, or the path of a notebook, to the place in the site of the page that shows it."""
+        return {
+            name: page.relative_to(self.docs).with_suffix(".html").as_posix()
+            for page in sorted(self.docs.rglob("*.md"))
+            for name in shown(page.read_text(encoding="utf-8"))
+        }
+
+    def address(self, page: str, name: str) -> str:
+        """Where a link leads, from a page of the site, as a full address; nowhere while the site has none."""
+        if name == "torch" or name.startswith("torch."):
+            return torch_url(name) or ""
+        if not self.url:
+            return ""
+        if re.fullmatch(r"[\w.]+", name) and not name.endswith((".md", ".html", ".ipynb")):
+            owners = [m for m in self.pages if f"{name}.".startswith(f"{m}.")]
+            return f"{self.url}{self.pages[max(owners, key=len)]}#{name}" if owners else ""
+        path, _, anchor = name.partition("#")
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(page), path)) if path else page
+        target = re.sub(r"\.md$", ".html", target)
+        return f"{self.url}{target}{'#' + anchor if anchor else ''}"
+
+
+# ## Notebooks
+
+
+def notebook(name: str, site: Site) -> str:
+    """The notebook of a module. The library's run where torch is and nothing of ours; the others need the project."""
+    path = module_file(name)
+    source = path.read_text(encoding="utf-8")
+    package, _, module = name.rpartition(".")
+    alone = package == single.PACKAGE and module in single.modules()
+    needed = list(dict.fromkeys(single.needs(module))) if alone else []
+
+    def dropped(node: ast.stmt) -> bool:
+        if isinstance(node, ast.If) and "__main__" in ast.unparse(node.test):
+            return not demos.demo(source) or "sys.argv" in ast.unparse(node)
+        own = isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{package}.")
+        return alone and own
+
+    resolve = partial(site.address, site.pages[name])
+    try:
+        opening, *rest = cells(absolute(source, package), resolve, dropped)
+    except ValueError as error:
+        raise SystemExit(f"{path.relative_to(ROOT)}:{error}") from error
+
+    install = "It needs PyTorch and nothing else: `pip install torch`."
+    setup = []
+    if needed:
+        code = single.joined([*needed, module], skipped=[module])
+        (code,) = single.tidy([code], "I", "F401")
+        title = f"# @title What {module} takes from {' and '.join(needed)}"
+        setup = [Cell("code", f"{title}\n{code}")]
+    if not alone:
+        extra = "train" if package.startswith(single.PACKAGE) else "site"
+        install = f"It needs a checkout of the project: there, `pip install -e '.[{extra}]'`."
+        setup = checkout(site.repo, extra, ".")
+    if any(isinstance(n, ast.Name) and n.id == "__file__" for n in ast.walk(ast.parse(source))):
+        where = f'from importlib.util import find_spec\n\n__file__ = find_spec("{name}").origin'
+        setup.append(Cell("code", f"# A notebook is no file; the module is.\n{where}"))
+    page = f"[The page]({site.url}{site.pages[name]})" if site.url else "The page"
+    about = Cell("markdown", f"{page} of `{name}` as a notebook. {install}")
+    made = [opening, about, *setup, *rest]
+    if name in COMMANDS:
+        words, command = COMMANDS[name]
+        made += [Cell("markdown", words), Cell("code", command)]
+    return written(formatted(made, partial(printed, demos.demo(source), name)))
+
+
+def printed(statements: list[ast.stmt], name: str, cell: Cell) -> str:
+    """What the demo printed when the site was made, for the cell in which it stands."""
+    record = RECORDS / f"{name}.json"
+    if cell.kind != "code" or cell.section is None or not record.is_file():
+        return ""
+    lines = [node.lineno for node in statements]
+    return "".join(t for i, t in demos.read(record)["printed"] if lines[i] in cell.section.span)
+
+
+def absolute(source: str, package: str) -> str:
+    """A notebook is in no package: `from .x import y` names the package in full."""
+    lines = source.split("\n")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            outer = package.rsplit(".", node.level - 1)[0]
+            base = f"{outer}.{node.module or ''}".rstrip(".")
+            line = lines[node.lineno - 1]
+            lines[node.lineno - 1] = re.sub(r"from\s+\.+[\w.]*", f"from {base}", line, count=1)
+    return "\n".join(lines)
+
+
+def checkout(repo: str, extra: str, folder: str) -> list[Cell]:
+    """What makes Colab a checkout, where the project has a repository."""
+    lines = (
+        "# In Colab: fetch the project and what it needs.",
+        "import sys\n",
+        'if "google.colab" in sys.modules:',
+        f"    !git clone --quiet --depth 1 {repo} checkout",
+        f'    %pip install --quiet "./checkout[{extra}]"',
+        f"    %cd {posixpath.normpath(posixpath.join('checkout', folder))}",
+    )
+    return [Cell("code", "\n".join(lines))] if repo else []
+
+
+def tutorial(path: Path, site: Site) -> str:
+    """The notebook that the site shows, with a cell before it that fetches what it reads."""
+    made = nbformat.read(path, as_version=4)
+    folder = path.parent.relative_to(ROOT).as_posix()
+    resolve: Resolve = partial(site.address, site.pages[path.relative_to(ROOT).as_posix()])
+    for cell in made.cells:
+        if cell.cell_type == "markdown":
+            cell.source = markdown(cell.source, resolve)
+    return written([*formatted(checkout(site.repo, "train", folder)), *made.cells])
+
+
+def formatted(made: list[Cell], output: Callable[[Cell], str] = lambda cell: "") -> list[Any]:
+    """Cells as the format has them."""
+    found = []
+    for cell in made:
+        new = v4.new_markdown_cell if cell.kind == "markdown" else v4.new_code_cell
+        found.append(new(cell.source.strip("\n")))
+        # Folded in Colab and in Jupyter; nobody came for it.
+        if cell.source.startswith("# @title"):
+            found[-1].metadata = {"cellView": "form", "jupyter": {"source_hidden": True}}
+        if text := output(cell):
+            found[-1].outputs = [v4.new_output("stream", name="stdout", text=text)]
+    return found
+
+
+def written(found: list[Any]) -> str:
+    """The notebook as a file, with no random names in it."""
+    for number, cell in enumerate(found):
+        cell["id"] = f"cell-{number}"
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
+    made = v4.new_notebook(cells=found, metadata=metadata)
+    nbformat.validate(made)
+    return nbformat.writes(made) + "\n"
+
+
+# ## Files
+
+
+def files(site: Site) -> dict[str, str]:
+    """Everything that there is to take along, by its place."""
+    texts = {single.NAME: single.single()}
+    if site.repo:
+        for name in (name for name in site.pages if name.endswith(".ipynb")):
+            path = ROOT / name
+            texts[path.relative_to(site.docs).as_posix()] = tutorial(path, site)
+    # Of a module that isn't there the builder says more than could be said here.
+    modules = [n for n in site.pages if not n.endswith(".ipynb") and module_file(n).is_file()]
+    sources = [module_file(name).read_text(encoding="utf-8") for name in modules]
+    codes = single.tidy([code_only(source) for source in sources])
+    for name, source, code in zip(modules, sources, codes, strict=True):
+        place = name.replace(".", "/")
+        both = json.dumps({"source": source, "code": code}, ensure_ascii=False)
+        texts[f"{place}.py"] = source
+        texts[f"code-only/{place}.py"] = code
+        texts[f"{place}.js"] = f"(window.toTake ??= {{}})[{json.dumps(name)}] = {both};\n"
+        texts[f"{place}.ipynb"] = notebook(name, site)
+    return texts
+
+
+def write(folder: Path, texts: dict[str, str]) -> None:
+    """Makes the folder hold these texts and nothing else. A file that stays as it is keeps its time."""
+    for old in sorted(folder.rglob("*"), reverse=True):
+        if old.is_file() and old.relative_to(folder).as_posix() not in texts:
+            old.unlink()
+        elif old.is_dir() and not any(old.iterdir()):
+            old.rmdir()
+    for place, text in texts.items():
+        path = folder / place
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+
+
+def main(target: str) -> None:
+    folder = Path(target).resolve()
+    url, repo = os.environ.get("SITE_URL", ""), os.environ.get("REPO_URL", "")
+    try:
+        write(folder, files(Site(folder.parent, url and f"{url.rstrip('/')}/", repo.rstrip("/"))))
+    except single.SingleError as error:
+        raise SystemExit(str(error)) from error
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
