@@ -52,7 +52,7 @@ DATA ?=
 NOTE ?=
 export DATA NOTE
 results: $(INSTALLED) ## record what the pages show (hours; DATA=DIR reads CIFAR-10 from a folder, RUN="methods batches" takes some)
-	$(PY) -m tools.results $(RUN)
+	$(PY) -m labml_ws.experiment.suite $(RUN)
 
 shots: build/site.made ## screenshot every page at three widths, light and dark, into build/shots/
 	@chromium="$$($(PY) -m tests.site.chromium)" && CHROMIUM="$$chromium" $(PY) -m tests.site.shots
@@ -96,6 +96,7 @@ $(VENDOR): $(NODE_MODULES) engine/mkdocstrings_handlers/annotated/assets.py
 # What the pages show: executed tutorials, what the modules' demos print, the playground's first setting.
 build/run.made: $(INPUTS) $(INSTALLED) $(if $(filter-out $(wildcard $(NOTEBOOKS)),$(NOTEBOOKS)),FORCE)
 	@$(PY) -m tools.run
+	@$(PY) -m tools.figure docs/tutorials/micro_batches.ipynb 'On CIFAR-10' build/figures/micro-batches.html
 	@mkdir -p $(@D) && touch $@
 
 # What a reader can take along: modules, code only, notebooks, the library in one file.
@@ -108,6 +109,7 @@ build/site.made: $(INPUTS) build/inputs $(VENDOR) build/run.made build/downloads
 	@# (Not --quiet: what it leaves unsaid, it doesn't count as a warning either.)
 	$(PY) -m $(BUILDER) build --strict $(if $(filter zensical,$(BUILDER)),--clean) > build/$(BUILDER).log 2>&1 || { cat build/$(BUILDER).log >&2; exit 1; }
 	@$(PY) -m tools.renderings site
+	@$(PY) -m tools.search site
 	@$(PY) -m tools.light site
 	@touch $@
 

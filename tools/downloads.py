@@ -26,16 +26,16 @@ from nbformat import v4
 
 from tools import single
 from tools.cells import Cell, Resolve, cells, markdown
-from tools.markdown import shown
+from tools.renderings import shown
+from tools.run import PACKAGE, ROOT
 
-ROOT = single.ROOT
 RECORDS = ROOT / "build" / "demos"
 # A command line is no demo. This is what the notebook does in its place.
 COMMANDS = {
-    "labml_ws.experiment": (
+    "labml_ws.experiment.__main__": (
         "From a shell this file is a command line. Here the same function trains a narrow network on small images of digits "
         "for one epoch, which takes a minute or less.",
-        'import sys\n\nsys.argv[1:] = ["--data", "digits", "--width", "0.25", "--epochs", "1"]\nmain()',
+        'main(["--data", "digits", "--width", "0.25", "--epochs", "1"])',
     )
 }
 
@@ -72,7 +72,9 @@ class Site:
             owners = [m for m in self.pages if f"{name}.".startswith(f"{m}.")]
             return f"{self.url}{self.pages[max(owners, key=len)]}#{name}" if owners else ""
         path, _, anchor = name.partition("#")
-        target = posixpath.normpath(posixpath.join(posixpath.dirname(page), path)) if path else page
+        target = (
+            posixpath.normpath(posixpath.join(posixpath.dirname(page), path)) if path else page
+        )
         target = re.sub(r"\.md$", ".html", target)
         return f"{self.url}{target}{'#' + anchor if anchor else ''}"
 
@@ -84,8 +86,8 @@ def notebook(name: str, site: Site) -> str:
     """The notebook of a module. The library's run where torch is and nothing of ours; the others need the project."""
     path = module_file(name)
     source = path.read_text(encoding="utf-8")
-    package, _, module = name.rpartition(".")
-    alone = package == single.PACKAGE and module in single.modules()
+    package, _, module = name.partition(".")
+    alone = package == PACKAGE and module in single.modules()
     needed = list(dict.fromkeys(single.needs(module))) if alone else []
 
     def dropped(node: ast.stmt) -> bool:
@@ -96,7 +98,7 @@ def notebook(name: str, site: Site) -> str:
 
     resolve = partial(site.address, site.pages[name])
     try:
-        opening, *rest = cells(absolute(source, package), resolve, dropped)
+        opening, *rest = cells(absolute(source, name.rpartition(".")[0]), resolve, dropped)
     except ValueError as error:
         raise SystemExit(f"{path.relative_to(ROOT)}:{error}") from error
 
@@ -108,7 +110,7 @@ def notebook(name: str, site: Site) -> str:
         title = f"# @title What {module} takes from {' and '.join(needed)}"
         setup = [Cell("code", f"{title}\n{code}")]
     if not alone:
-        extra = "train" if package.startswith(single.PACKAGE) else "site"
+        extra = "train" if package == PACKAGE else "site"
         install = f"It needs a checkout of the project: there, `pip install -e '.[{extra}]'`."
         setup = checkout(site.repo, extra, ".")
     if any(isinstance(n, ast.Name) and n.id == "__file__" for n in ast.walk(ast.parse(source))):
@@ -235,7 +237,9 @@ def main(target: str) -> None:
     folder = Path(target).resolve()
     url, repo = os.environ.get("SITE_URL", ""), os.environ.get("REPO_URL", "")
     try:
-        write(folder, files(Site(folder.parent, url and f"{url.rstrip('/')}/", repo.rstrip("/"))))
+        write(
+            folder, files(Site(folder.parent, url and f"{url.rstrip('/')}/", repo.rstrip("/")))
+        )
     except single.SingleError as error:
         raise SystemExit(str(error)) from error
 

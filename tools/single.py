@@ -18,9 +18,11 @@ from mkdocstrings_handlers.annotated.read.code_only import code_only
 from mkdocstrings_handlers.annotated.read.source import guard
 from mkdocstrings_handlers.annotated.understand.resolve import Meanings
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = "labml_ws"
+from tools import run
+from tools.run import PACKAGE
+
 NAME = f"{PACKAGE}_single.py"
+NETWORK = "experiment.vgg"  # goes along: something to put the layers in
 HEAD = '''"""Weight Standardization and Batch-Channel Normalization in one file that needs torch and nothing else.
 
 Its parts are {modules}.
@@ -34,23 +36,22 @@ class SingleError(ValueError):
 
 
 def path(module: str) -> Path:
-    return ROOT / PACKAGE / f"{module}.py"
+    return run.ROOT / PACKAGE / f"{module.replace('.', '/')}.py"
 
 
 def needs(module: str) -> Iterator[str]:
     """What a module is built on, directly or through others: each module after those that it needs itself."""
-    for node in ast.walk(ast.parse(path(module).read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            other = node.module.removeprefix(f"{PACKAGE}.")
-            if other != node.module and path(other).is_file():
-                yield from needs(other)
-                yield other
+    for name in run.imports(path(module)):
+        other = name.removeprefix(f"{PACKAGE}.")
+        if other != name and path(other).is_file():
+            yield from needs(other)
+            yield other
 
 
 def modules() -> list[str]:
     """The library's modules, each after those that it needs."""
-    stems = sorted(file.stem for file in (ROOT / PACKAGE).glob("[!_]*.py"))
-    return list(dict.fromkeys(m for stem in stems for m in (*needs(stem), stem)))
+    names = [*sorted(file.stem for file in (run.ROOT / PACKAGE).glob("[!_]*.py")), NETWORK]
+    return list(dict.fromkeys(m for name in names for m in (*needs(name), name)))
 
 
 def joined(names: Sequence[str], skipped: Sequence[str] = ()) -> str:
@@ -91,7 +92,7 @@ def new_names(meanings: dict[str, Meanings]) -> dict[str, str]:
                     f"{PACKAGE}/{places[last]}.py: `{name}` means something else in {PACKAGE}/{module}.py, "
                     "and both go into one file. Give one of the two another name."
                 )
-            new[full] = f"{module}_{name}"
+            new[full] = f"{module.replace('.', '_')}_{name}"
     return new
 
 
@@ -120,7 +121,7 @@ def split(names: Meanings, new: dict[str, str]) -> tuple[list[str], str]:
     for node in ast.parse("\n".join(names.lines)).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             text = ast.unparse(node)
-            imports += [] if re.match(rf"(from|import) {PACKAGE}\b", text) else [text]
+            imports += [] if re.match(rf"(from|import) (\.|{PACKAGE}\b)", text) else [text]
             lines[node.lineno : (node.end_lineno or 0) + 1] = [""] * (
                 (node.end_lineno or 0) + 1 - node.lineno
             )
@@ -138,7 +139,7 @@ def tidy(texts: Sequence[str], *rules: str) -> list[str]:
             file.write_text(text, encoding="utf-8")
         check = ["check", "--fix-only", "--exit-zero", f"--select={','.join(rules)}"]
         for command in [check, ["format"]] if rules else [["format"]]:
-            options = ["--quiet", "--no-cache", "--config", str(ROOT / "pyproject.toml")]
+            options = ["--quiet", "--no-cache", "--config", str(run.ROOT / "pyproject.toml")]
             done = subprocess.run(
                 [sys.executable, "-m", "ruff", *command, *options, folder],
                 text=True,
@@ -152,14 +153,14 @@ def tidy(texts: Sequence[str], *rules: str) -> list[str]:
 def single() -> str:
     """The file that the site offers: a word on what it is, the code with its shapes, the license."""
     names = modules()
-    init = ast.parse((ROOT / PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    init = ast.parse((run.ROOT / PACKAGE / "__init__.py").read_text(encoding="utf-8"))
     (public,) = [
         ast.unparse(node)
         for node in init.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
     ]
     head = HEAD.format(modules=f"{', '.join(names[:-1])} and {names[-1]}")
-    terms = (ROOT / "LICENSE").read_text(encoding="utf-8").strip().split("\n")
+    terms = (run.ROOT / "LICENSE").read_text(encoding="utf-8").strip().split("\n")
     end = "\n".join(f"# {line}".rstrip() for line in terms)
     (text,) = tidy([f"{head}\n{joined(names)}\n\n\n{public}\n\n{end}\n"], "I", "F401")
     return text

@@ -27,11 +27,17 @@ FOUND = ".md-search-result__item a, dialog[aria-label=Search] a[role=option]"
 
 
 def pages(site: Path) -> list[str]:
-    """Every page of the built site by its path, the landing page first. (404.html is the server's, not a page.)"""
-    found = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
-    return sorted(
-        (page for page in found if page != "404.html"), key=lambda page: page != "index.html"
-    )
+    """
+    Every page of the built site by its path, the landing page first. (404.html is the server's, and what stands at an old
+    address leads to a page.)
+    """
+    paths = sorted(path for path in site.rglob("*.html") if path.name != "404.html")
+    names = [path.relative_to(site).as_posix() for path in paths if not leads_on(path)]
+    return sorted(names, key=lambda page: page != "index.html")
+
+
+def leads_on(page: Path) -> bool:
+    return '<meta http-equiv="refresh"' in page.read_text(encoding="utf-8")
 
 
 # What Python's own table lacks or leaves to the machine's.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from posixpath import dirname, join, normpath
 
-from tools.markdown import Page, Renderings
+from tools.renderings import Page, Renderings
 
 WORDS = re.compile(
     r"""\b(smooth\w*|lipschitz|landscape|singularit\w+|eliminat\w+|micro-?batch\w*|batch(?:es)?\sof\s(?:one|two|1|2)\b

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.site.claims import claims, claims_of
-from tools.markdown import Page, Renderings
+from tools.renderings import Page, Renderings
 
 # Sentences with the words of a claim that claim nothing, by their beginning, and what they are instead.
 NOT_CLAIMS = {

@@ -10,7 +10,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import nbformat
 import pytest
@@ -21,8 +22,10 @@ from mkdocstrings_handlers.annotated.understand import demos
 from torch import nn
 
 import labml_ws
-from tools import cells, downloads, single
+from labml_ws.experiment.vgg import VGG
+from tools import cells, downloads, run, single
 
+MODULES = single.modules()
 SITE, REPO = "https://site.test/", "https://github.com/someone/labml_ws"
 
 
@@ -54,12 +57,14 @@ def code_cells(text: str) -> list[str]:
 
 def test_the_one_file_has_the_librarys_public_names(one_file: ModuleType) -> None:
     assert sorted(one_file.__all__) == sorted(labml_ws.__all__)
+    assert {"VGG", "standardize", "fold"} <= set(vars(one_file))
     assert all(getattr(one_file, name).__module__ != "labml_ws" for name in one_file.__all__)
     assert "MIT License" in Path(str(one_file.__file__)).read_text()
 
 
 IMAGE = (2, 8, 12, 12)
-MAKE: dict[str, tuple[Callable[[ModuleType], nn.Module], tuple[int, ...]]] = {
+LIBRARY = SimpleNamespace(**vars(labml_ws), VGG=VGG)
+MAKE: dict[str, tuple[Callable[[Any], nn.Module], tuple[int, ...]]] = {
     "Conv1d": (lambda m: m.Conv1d(8, 6, 3, padding=1), (2, 8, 12)),
     "Conv2d": (lambda m: m.Conv2d(8, 6, 3, groups=2, padding_mode="circular", padding=1), IMAGE),
     "Conv3d": (lambda m: m.Conv3d(8, 6, 3), (2, 8, 5, 5, 5)),
@@ -75,7 +80,7 @@ MAKE: dict[str, tuple[Callable[[ModuleType], nn.Module], tuple[int, ...]]] = {
 
 
 def test_every_public_layer_is_compared() -> None:
-    assert set(MAKE) | {"weight_standardization"} == set(labml_ws.__all__)
+    assert set(MAKE) == {*labml_ws.__all__, "VGG"} - {"weight_standardization"}
 
 
 @pytest.mark.parametrize("name", MAKE)
@@ -84,7 +89,7 @@ def test_a_layer_of_the_one_file_computes_the_librarys_values_and_gradients(
 ) -> None:
     make, shape = MAKE[name]
     torch.manual_seed(0)
-    ours = make(labml_ws).double()
+    ours = make(LIBRARY).double()
     theirs = make(one_file).double()
     assert type(theirs) is getattr(one_file, name)
     theirs.load_state_dict(copy.deepcopy(ours.state_dict()))
@@ -103,7 +108,9 @@ def test_a_layer_of_the_one_file_computes_the_librarys_values_and_gradients(
             assert torch.equal(p.grad, q.grad)
 
 
-def test_the_function_of_the_one_file_computes_the_librarys_values(one_file: ModuleType) -> None:
+def test_the_function_of_the_one_file_computes_the_librarys_values(
+    one_file: ModuleType,
+) -> None:
     weight = torch.randn(4, 3, 3, 3, dtype=torch.float64)
     assert torch.equal(
         one_file.weight_standardization(weight), labml_ws.weight_standardization(weight)
@@ -134,7 +141,7 @@ def test_the_one_file_and_the_notebooks_run_where_only_torch_is(
     empty = tmp_path / "empty"
     empty.mkdir()
     sources = {"single": files[single.NAME] + USE} | {
-        module: "\n\n".join(code_cells(files[f"labml_ws/{module}.ipynb"]))
+        module: "\n\n".join(code_cells(files[f"labml_ws/{module.replace('.', '/')}.ipynb"]))
         for module in MODULES
     }
     done = subprocess.run(
@@ -157,34 +164,61 @@ def test_the_one_file_and_the_notebooks_run_where_only_torch_is(
     assert list(empty.iterdir()) == []
 
 
-def refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modules: dict[str, str]
-) -> pytest.ExceptionInfo[bundle.BundleError]:
+@pytest.fixture
+def joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], str]:
+    """Two modules of a library, `a` and `b`, as one text."""
+    monkeypatch.setattr(run, "ROOT", tmp_path)
     (tmp_path / "labml_ws").mkdir()
-    for name, source in modules.items():
-        (tmp_path / "labml_ws" / f"{name}.py").write_text(source)
-    monkeypatch.setattr(bundle, "ROOT", tmp_path)
-    with pytest.raises(bundle.BundleError) as error:
-        bundle.together(list(modules))
-    return error
+
+    def join(one: str, other: str) -> str:
+        (tmp_path / "labml_ws" / "a.py").write_text(one)
+        (tmp_path / "labml_ws" / "b.py").write_text(other)
+        return single.joined(["a", "b"])
+
+    return join
+
+
+F = "def f():\n    return 1\n\n\n"
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "message"),
+    ("one", "other"),
     [
-        ("def f(): pass\n", "\ndef f(): pass\n", r"labml_ws/b\.py:2: .*labml_ws/a\.py means something else by `f`"),
-        ("import math as m\n", "import ast as m\n", r"labml_ws/b\.py:1: .*something else by `m`"),
-        ("from ast import walk\n", "walk = 1\n", r"labml_ws/b\.py:1: .*something else by `walk`"),
-        ("x = 1\n", "import labml_ws.a\n", r"labml_ws/b\.py:1: `import labml_ws\.a` can't go"),
-        ("x = 1\n", "from labml_ws.a import x as y\n", r"labml_ws/b\.py:1: .*can't go into one file"),
-        ("x = 1\n", "y = 2\nfrom labml_ws import a\n", r"labml_ws/b\.py:2: .*can't go into one file"),
+        (F + "x = f()\n", "def f():\n    return 2\n"),
+        (F, "from labml_ws.a import f\nx = f()\n"),
+        (F, "from labml_ws.a import f as g\nx = g()\n"),
+        (F, "import labml_ws.a\nx = labml_ws.a.f()\n"),
+        (F, "from labml_ws import a\nx = a.f()\n"),
+        (F, "from .a import f\nx = f()\n"),
+        ("x = 1\n", "if __name__ == '__main__':\n    x = 2\n"),
+        ("from ast import walk as f\nx = 1\n", "from ast import walk as f\n"),
     ],
-    ids=["definition", "import", "either", "module", "renamed", "below"],
-)  # fmt: skip
-def test_modules_that_cannot_share_a_file_are_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one: str, other: str, message: str
+    ids=["new", "name", "renamed", "module", "from", "relative", "demo", "same"],
+)
+def test_a_name_means_in_one_text_what_it_meant_in_its_module(
+    joined: Callable[[str, str], str], one: str, other: str
 ) -> None:
-    refused(tmp_path, monkeypatch, {"a": one, "b": other}).match(message)
+    values: dict[str, object] = {}
+    exec(joined(one, other), values)
+    assert values["x"] == 1
+    assert "labml_ws" not in joined(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "name"),
+    [
+        ("import math as m\n", "import ast as m\n", "m"),
+        ("from ast import walk\n", "walk = 1\n", "walk"),
+        ("X = 1\n", "X = 2\n", "X"),
+    ],
+    ids=["import", "either", "value"],
+)
+def test_modules_that_cannot_share_a_file_are_named(
+    joined: Callable[[str, str], str], one: str, other: str, name: str
+) -> None:
+    with pytest.raises(single.SingleError) as error:
+        joined(one, other)
+    error.match(rf"labml_ws/b\.py: `{name}` means something else in labml_ws/a\.py")
 
 
 # ## Code only
@@ -216,7 +250,7 @@ def test_every_annotated_module_has_its_files_and_the_file_is_the_module(
     assert {f"labml_ws.{m}" for m in MODULES} <= set(modules)
     for name in modules:
         place = name.replace(".", "/")
-        source = (root / f"{place}.py").read_text()
+        source = downloads.module_file(name).read_text()
         assert files[f"{place}.py"] == source
         script = files[f"{place}.js"].partition(" = ")[2].removesuffix(";\n")
         assert json.loads(script) == {
@@ -248,8 +282,12 @@ def test_a_notebook_computes_what_its_module_computes(
         ]  # fmt: skip
 
     for module in MODULES:
-        own = statements((root / "labml_ws" / f"{module}.py").read_text())
-        code = [c for c in code_cells(files[f"labml_ws/{module}.ipynb"]) if "@title" not in c]
+        own = statements(single.path(module).read_text())
+        code = [
+            c
+            for c in code_cells(files[f"labml_ws/{module.replace('.', '/')}.ipynb"])
+            if "@title" not in c
+        ]
         assert statements("\n".join(code)) == own
 
 
@@ -271,9 +309,7 @@ def test_the_other_notebooks_run_where_the_project_is_installed(
     """In an empty folder; the training that the experiment's ends in is left to its own tests."""
     monkeypatch.chdir(tmp_path)
     others = [
-        place
-        for place in files
-        if place.endswith(".ipynb") and Path(place).stem not in MODULES
+        place for place in files if place.endswith(".ipynb") and Path(place).stem not in MODULES
     ]
     assert len(others) > 10
     for place in others:
@@ -283,7 +319,7 @@ def test_the_other_notebooks_run_where_the_project_is_installed(
         # And a `from __future__ import` in one cell holds for those that follow.
         compiled = codeop.Compile()
         for cell in code_cells(files[place]):
-            if "sys.argv[1:] = " not in cell:
+            if not cell.startswith("main(["):
                 exec(compiled(cell, place, "exec"), module.__dict__)
     assert list(tmp_path.iterdir()) == []
 
@@ -306,10 +342,10 @@ def test_prose_is_said_as_a_notebook_understands_it(prose: str, wanted: str) -> 
 
 
 def test_links_lead_to_the_site_or_are_plain_words() -> None:
-    places = {"labml_ws.layers": "annotated/layers.html", "labml_ws.vgg": "annotated/vgg.html"}
+    docs = Path(__file__).resolve().parents[2] / "docs"
 
     def address(name: str, site: str = SITE) -> str:
-        return take.address(site, places, "annotated/vgg.html", name)
+        return downloads.Site(docs, site).address("annotated/vgg.html", name)
 
     assert address("labml_ws.layers.Conv2d") == (
         "https://site.test/annotated/layers.html#labml_ws.layers.Conv2d"
@@ -333,7 +369,7 @@ def test_with_a_repository_a_notebook_that_needs_the_project_fetches_it(
 ) -> None:
     with_it = downloads.files(downloads.Site(root / "docs", SITE, REPO))
     command = f"git clone --quiet --depth 1 {REPO}"
-    for place in ("tutorials/weights.ipynb", "labml_ws/experiment.ipynb"):
+    for place in ("tutorials/weights.ipynb", "labml_ws/experiment/__main__.ipynb"):
         assert command in code_cells(with_it[place])[0]
     assert not any(command in text for text in files.values())
     assert not any(place.startswith("tutorials/") for place in files)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mkdocstrings_handlers.annotated.read.module import read_module
 
-from tools.markdown import Page, Renderings, untied
+from tools.renderings import Page, Renderings, untied
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ has a page of its own.
 
 | question | measure |
 |---|---|
-| what does a step along the gradient meet? | [`along_gradient`][labml_ws.landscape.along_gradient] |
-| how fast can the gradient turn, here? | [`top_eigenvalue`][labml_ws.landscape.top_eigenvalue] |
-| what does it look like? | [`loss_surface`][labml_ws.landscape.loss_surface] |
+| what does a step along the gradient meet? | [`along_gradient`][labml_ws.experiment.landscape.along_gradient] |
+| how fast can the gradient turn, here? | [`top_eigenvalue`][labml_ws.experiment.landscape.top_eigenvalue] |
+| what does it look like? | [`loss_surface`][labml_ws.experiment.landscape.loss_surface] |
 
 **A pitfall for all three.** Behind a normalization the length of a filter means nothing, but it decides how far a step
 of a given size goes: with ten times the weights, the same network has a hundredth of the curvature. So there are two

@@ -4,31 +4,27 @@ r"""
 The papers say that WS normalizes gradients, and that with BCN no unit is switched off for good. Both can be measured,
 and were: [gradients](../tutorials/gradients.md), [elimination singularities](../tutorials/singularities.md).
 Each function here leaves the network and the images that it is given as they were; the [experiment](experiment.md) calls
-them while it trains (`--measure`). How smooth the loss is has [a module of its own][labml_ws.landscape].
+them while it trains (`--measure`). How smooth the loss is has [a module of its own][labml_ws.experiment.landscape].
 
 | claim | measure |
 |---|---|
-| [gradients are normalized](../tutorials/gradients.md) | [a filter and its gradient][labml_ws.measure.filter_statistics], [what each step of WS takes out][labml_ws.measure.gradient_shares] |
-| [no elimination singularities](../tutorials/singularities.md) | [how often a channel is active][labml_ws.measure.active_fractions], [how far it is from BatchNorm][labml_ws.measure.channel_statistics] |
+| [gradients are normalized](../tutorials/gradients.md) | [a filter and its gradient][labml_ws.experiment.measure.filter_statistics], [what each step of WS takes out][labml_ws.experiment.measure.gradient_shares] |
+| [no elimination singularities](../tutorials/singularities.md) | [how often a channel is active][labml_ws.experiment.measure.active_fractions], [how far it is from BatchNorm][labml_ws.experiment.measure.channel_statistics] |
 """
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from labml_ws import convert
 from labml_ws.batch_channel_norm import BatchChannelNorm, EstimatedBatchNorm
-from labml_ws.layers import Conv1d, Conv2d, Conv3d
+from labml_ws.experiment.landscape import along_gradient, top_eigenvalue
 
-PLAIN: dict[type, type] = {
-    Conv1d: nn.Conv1d,
-    Conv2d: nn.Conv2d,
-    Conv3d: nn.Conv3d,
-}
 NORMS = (
     nn.GroupNorm,
     nn.modules.batchnorm._BatchNorm,
@@ -97,20 +93,13 @@ def gradient_shares(
     """
     # For $\code{g}{g}$ itself, the same network with $\hat W$ as its weights: a copy whose standardized layers have become plain.
     plain = copy.deepcopy(model)
-    layers = {
-        name: layer
-        for name, layer in convolutions(plain)
-        if isinstance(layer, Conv1d | Conv2d | Conv3d) and type(layer) in PLAIN
-    }
-    weights = {}
-    with torch.no_grad():
-        for name, layer in layers.items():
-            weights[name] = layer.weight.detach().clone()
-            layer.weight.copy_(layer.w_hat)
-            layer.__class__ = PLAIN[type(layer)]
+    folded = set(convert.fold(plain))
     criterion(plain(x), y).backward()
+    weights = {name: layer.weight.detach() for name, layer in convolutions(model)}
     shares = {}
-    for name, layer in layers.items():
+    for name, layer in convolutions(plain):
+        if name not in folded:
+            continue
         assert layer.weight.grad is not None
         g = layer.weight.grad.flatten(1)  # [C_out, I]
         centered = weights[name].flatten(1)
@@ -223,6 +212,62 @@ def channel_statistics(
     return found
 
 
+def snapshot(model: nn.Module, held_out: Tensor, x: Tensor, y: Tensor) -> dict[str, Any]:
+    r"""
+    ## A snapshot
+
+    What `--measure` writes into [the record](record.md): the measures of the network and of its [loss landscape](landscape.md)
+    at one step of the training, always on the same images, so that steps and methods can be compared. Lists have one
+    number per layer, from input to output.
+
+    * `model`: a network between two steps; it stays as it is, but for gradients, which are set to `None`
+    * `held_out`: images for the channels' statistics, shape `[N, 3, H, W]`
+    * `x`, `y`: one batch with labels, for the gradients and the landscape
+    * returns numbers and lists of numbers, ready for JSON
+    """
+    batches = held_out.split(250)
+    active = active_fractions(model, batches).values()
+    channels = channel_statistics(model, batches).values()
+    # Landscape and gradients are those of training, so batch statistics are the batch's own. The landscape works on
+    # copied buffers and leaves the running statistics alone. The forward pass below moves them, so they are put back.
+    path, relative_path = (along_gradient(model, x, y, relative=r) for r in (False, True))
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    shares = gradient_shares(model, x, y).values()
+    loss = F.cross_entropy(model(x), y)
+    loss.backward()
+    filters = filter_statistics(model).values()
+    for parameter in model.parameters():
+        parameter.grad = None
+    with torch.no_grad():
+        for name, buffer in model.named_buffers():
+            buffer.copy_(buffers[name])
+    return {
+        "batch_loss": loss.item(),
+        "channels": [len(a) for a in active],
+        "dead": [int((a == 0).sum()) for a in active],
+        "nearly_dead": [int((a < 0.01).sum()) for a in active],
+        "distance": means(c.distance for c in channels),
+        "offset": means(c.mean.abs() / c.std.clamp(min=1e-12) for c in channels),
+        "weight_norm": [
+            float((f.std.square() + f.mean.square()).mean().sqrt()) for f in filters
+        ],
+        "weight_mean": means((f.mean / f.std.clamp(min=1e-12)).abs() for f in filters),
+        "grad_norm": [float(f.grad_norm.square().sum().sqrt()) for f in filters],
+        "grad_mean": means(f.grad_mean.abs() for f in filters),
+        "scaling_share": [s.scaling for s in shares],
+        "centering_share": [s.centering for s in shares],
+        "loss_range": path.loss_range,
+        "predictiveness": path.distances.mean().item(),
+        "beta": path.beta,
+        "relative_beta": relative_path.beta,
+        "relative_eigenvalue": top_eigenvalue(model, x, y, iterations=10, relative=True),
+    }
+
+
+def means(values: Iterable[Tensor]) -> list[float]:
+    return [float(value.mean()) for value in values]
+
+
 # ## What the measures share
 
 
@@ -255,6 +300,8 @@ if __name__ == "__main__":
     # ## See it work
     #
     # A small network on random images, with one channel switched off by hand.
+    from labml_ws.layers import Conv2d
+
     torch.manual_seed(0)
     norm = nn.GroupNorm(4, 16)
     model = nn.Sequential(
@@ -274,3 +321,6 @@ if __name__ == "__main__":
     shares = gradient_shares(model, x, y)["0"]
     print(f"taken out of the squared gradient by scaling: {shares.scaling:.0%}")
     print(f"and then by centering: {shares.centering:.0%}")
+    # And everything at once, as a run records it.
+    found = snapshot(model, x, x, y)
+    print(f"channels active at less than 1 % of the positions: {found['nearly_dead']}")

@@ -19,8 +19,15 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from labml_ws import cifar10
-from labml_ws.cifar10 import DataError, Images, augment, channel_stats, loader, normalize
+from labml_ws.experiment import cifar10
+from labml_ws.experiment.cifar10 import (
+    DataError,
+    Images,
+    augment,
+    channel_stats,
+    loader,
+    normalize,
+)
 
 # How the hub data set describes its columns, inside its parquet files.
 SCHEMA = (

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from labml_ws import Conv2d
-from labml_ws.landscape import along_gradient, loss_surface, top_eigenvalue
+from labml_ws.experiment.landscape import along_gradient, loss_surface, top_eigenvalue
 
 CURVATURES = torch.tensor([9.0, 4.0, 1.0, 0.5], dtype=torch.float64)
 

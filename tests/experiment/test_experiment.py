@@ -16,9 +16,12 @@ from accelerate.state import AcceleratorState, GradientState
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from labml_ws import BatchChannelNorm, Conv2d, EstimatedBatchNorm, cifar10, experiment
-from labml_ws.cifar10 import Images
-from labml_ws.experiment import Config, build, main, train
+from labml_ws import BatchChannelNorm, Conv2d, EstimatedBatchNorm
+from labml_ws.experiment import cifar10
+from labml_ws.experiment.__main__ import main
+from labml_ws.experiment.cifar10 import Images
+from labml_ws.experiment.config import Config, build
+from labml_ws.experiment.train import evaluate, train
 
 TIMES = {"seconds", "train_seconds", "images_per_second"}
 
@@ -183,7 +186,7 @@ def test_evaluation_counts_every_test_image_once_and_leaves_the_statistics(
     before = {key: value.clone() for key, value in model.state_dict().items()}
     mean, std = cifar10.channel_stats(images.train_x)
     batches = cifar10.loader(images.test_x, images.test_y, 20)
-    loss, accuracy = experiment.evaluate(model, batches, mean, std)
+    loss, accuracy = evaluate(model, batches, mean, std)
     logits = model(cifar10.normalize(images.test_x, mean, std))
     assert loss == pytest.approx(
         nn.functional.cross_entropy(logits, images.test_y).item(), rel=1e-5
@@ -218,9 +221,7 @@ def test_half_weights_are_fp16_and_their_statistics_float32_and_load_into_the_ne
         assert tensor.dtype == expected, name
     model.load_state_dict(weights, strict=True)
     mean, std = cifar10.channel_stats(images.train_x)
-    loss, _ = experiment.evaluate(
-        model, cifar10.loader(images.test_x, images.test_y, 50), mean, std
-    )
+    loss, _ = evaluate(model, cifar10.loader(images.test_x, images.test_y, 50), mean, std)
     assert loss == pytest.approx(rows(tmp_path / "run", "epoch")[-1]["test_loss"], rel=0.02)
 
 

@@ -7,7 +7,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import pytest
 
-from labml_ws import plots
+from labml_ws.experiment import plots
 
 
 @pytest.mark.parametrize(

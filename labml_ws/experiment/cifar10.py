@@ -17,7 +17,7 @@ The data comes from one of three places, the first two through Hugging Face [dat
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +63,10 @@ def load(data: str = "hub") -> Images:
     """
     ## Load
 
-    * `data`: `"hub"`, `"digits"` or a folder, as in [the table][labml_ws.cifar10]
-    * returns the [`Images`][labml_ws.cifar10.Images]
+    * `data`: `"hub"`, `"digits"` or a folder, as in [the table][labml_ws.experiment.cifar10]
+    * returns the [`Images`][labml_ws.experiment.cifar10.Images]
 
-    Raises [`DataError`][labml_ws.cifar10.DataError], with one sentence that says what to do, when the data cannot be
+    Raises [`DataError`][labml_ws.experiment.cifar10.DataError], with one sentence that says what to do, when the data cannot be
     loaded or has other columns or another size.
     """
     if data == "digits":
@@ -196,6 +196,19 @@ def digits() -> Images:
     return Images(
         x[~test], y[~test], x[test], y[test], source="scikit-learn digits, resized", flip=False
     )
+
+
+# The same images for every seed: what differs between two seeds is then initialization, order and augmentation.
+def subset(images: Images, number: int) -> Images:
+    if not number:
+        return images
+    if number > len(images.train_y):
+        raise ValueError(
+            f"expected --train-images of at most {len(images.train_y)}, got {number}"
+        )
+    keep = torch.randperm(len(images.train_y), generator=torch.Generator().manual_seed(0))
+    keep = keep[:number]
+    return replace(images, train_x=images.train_x[keep], train_y=images.train_y[keep])
 
 
 def channel_stats(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-TUTORIALS = sorted((Path(__file__).resolve().parent.parent / "docs" / "tutorials").glob("*.py"))
+TUTORIALS = sorted((Path(__file__).resolve().parents[2] / "docs" / "tutorials").glob("*.py"))
 
 EXECUTE = """
 import sys, nbformat
@@ -49,7 +49,7 @@ def run(
 
 
 def test_the_checkout_is_out_of_reach(python: Path, root: Path, tmp_path: Path) -> None:
-    program = "import labml_ws, labml_ws.recorded as r; print(labml_ws.__file__, r.records())"
+    program = "import labml_ws, labml_ws.experiment.record as r; print(labml_ws.__file__, r.records())"
     result = run([python, "-c", program], tmp_path)
     assert result.stdout.count(str(python.parents[1])) == 2, result.stderr
     assert run([python, "-c", "import mkdocstrings_handlers.annotated"], tmp_path).returncode

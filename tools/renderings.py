@@ -1,6 +1,6 @@
 """Write what programs read: each page as Markdown beside its HTML, and `llms.txt`, which lists them in reading order.
 
-`python -m tools.markdown site` adds to a built site. The texts come from where the pages come from, the sections of a
+`python -m tools.renderings site` adds to a built site. The texts come from where the pages come from, the sections of a
 module or a notebook, and not from the HTML. A page at `x.html` is at `x.html.md`, as https://llmstxt.org proposes.
 """
 
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,27 @@ LAYOUT = re.compile(
     r"^--8<-- .*\n?|^\{ ?[.#:][^{}\n]*\}\n?|^</?div[^>\n]*>\n?| *\{ ?[.#][^{}\n]*\}(?=\s*$)|(?<=\))\{ download \}",
     re.MULTILINE,
 )
+
+
+# One script for all such pages, so that a policy names it once. It keeps the place in the page, which a refresh forgets.
+MOVED = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1">
+<meta name="robots" content="noindex">
+<meta http-equiv="refresh" content="0; url={address}">
+<title>Moved: {title}</title>
+</head>
+<body>
+<main><h1>This page has moved</h1><p>What stood here is now in <a href="{address}">{title}</a>.</p></main>
+<script>
+const link = document.querySelector("a");
+location.replace(link.href.split("#")[0] + (location.hash || link.hash));
+</script>
+</body>
+</html>
+"""
 
 
 @dataclass(frozen=True)
@@ -224,7 +246,31 @@ class Renderings:
                 lines.append(f"- {link}" + (f": {about}" if about else ""))
         return "\n".join(lines) + "\n"
 
+    def moved(self, site: Path) -> Iterator[tuple[Path, str]]:
+        """
+        The pages at old addresses. A page says in its front matter where it was, `formerly: {old/address.html: anchor}`; the
+        anchor is the place in it that the old page is now, or empty.
+        """
+        for page in self.pages:
+            new = page.path.removesuffix(".md") + ".html"
+            for old, anchor in page.meta.get("formerly", {}).items():
+                if (site / old).is_file() and 'http-equiv="refresh"' not in (
+                    site / old
+                ).read_text():
+                    raise SystemExit(
+                        f"docs/{page.path}: formerly: {old} is the address of a page that there is."
+                    )
+                address = posixpath.relpath(new, posixpath.dirname(old) or ".")
+                address += f"#{anchor}" if anchor else ""
+                yield (
+                    site / old,
+                    MOVED.format(address=escape(address), title=escape(page.title)),
+                )
+
     def write(self, site: Path) -> int:
+        for target, text in self.moved(site):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
         for page in self.pages:
             target = site / page.address
             target.parent.mkdir(parents=True, exist_ok=True)

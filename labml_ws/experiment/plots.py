@@ -3,7 +3,7 @@ r"""
 
 What the figures and tables of the tutorials share: colors that mean the same everywhere, names at the lines rather than
 in a legend. The rest of the package does without matplotlib; the style itself is a file, for anyone's
-`plt.style.use("labml_ws.house")`.
+`plt.style.use("labml_ws.experiment.house")`.
 
 A method's **color** is its normalization. The line is **solid with WS** and dashed without, so that the two differ
 without color as well.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
-    from labml_ws.recorded import Run
+    from labml_ws.experiment.record import Run
 
 COLORS = {
     "bn": "#2f86d1",
@@ -34,7 +34,7 @@ def look(net: str) -> dict[str, Any]:
     """
     ## How a method is drawn
 
-    * `net`: the [name of a method][labml_ws.recorded.Run.net], like `gn` or `ws-gn`
+    * `net`: the [name of a method][labml_ws.experiment.record.Run.net], like `gn` or `ws-gn`
     * returns the keywords of `plot`: color, line style and label
     """
     standardized, norm = net.startswith("ws-"), net.removeprefix("ws-")
@@ -75,7 +75,7 @@ def curves(
     A thick line per method through the means over its seeds, and a thin one for each of its runs. A run that ended early
     is in the means as far as it got.
 
-    * `axis`: the axes; `runs`: what to draw, with [`measure` rows][labml_ws.recorded.Run.kind]
+    * `axis`: the axes; `runs`: what to draw, with [`measure` rows][labml_ws.experiment.record.Run.kind]
     * `value`: the number to draw of such a row
     """
     for net in dict.fromkeys(run.net for run in runs):

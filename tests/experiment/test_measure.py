@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labml_ws import BatchChannelNorm, Conv2d, EstimatedBatchNorm
-from labml_ws.measure import (
+from labml_ws.experiment.measure import (
     active_fractions,
     channel_statistics,
     convolutions,

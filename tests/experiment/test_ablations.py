@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from labml_ws import Conv2d, Linear
-from labml_ws.ablations import VARIANTS, Driven, VariantConv2d
-from labml_ws.experiment import Config, build
-from labml_ws.snapshot import snapshot
-from labml_ws.vgg import VGG, scaled
+from labml_ws.experiment.ablations import VARIANTS, Driven, VariantConv2d
+from labml_ws.experiment.config import Config, build
+from labml_ws.experiment.measure import snapshot
+from labml_ws.experiment.vgg import VGG, scaled
 
 EPS = 1e-3
 W = (

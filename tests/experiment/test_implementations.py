@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from labml_ws import EstimatedBatchNorm
 
-SCRIPT = Path(__file__).resolve().parent.parent / "docs" / "tutorials" / "implementations.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "tutorials" / "implementations.py"
 DEFINES = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
 
 

@@ -1,4 +1,8 @@
-"""Run the recorded experiments: `make results`, or `python -m tools.results [EXPERIMENT ...]`.
+"""
+# Which runs there are
+
+Every number about training on this site comes from one of these runs. `make results` does those that have no record yet,
+and so does `python -m labml_ws.experiment.suite [EXPERIMENT ...]`.
 
 Each experiment is a list of runs, each run a command line of `labml_ws.experiment` with a folder of its own under
 `docs/runs`. A run that has its record is skipped and an unfinished one starts again, so this can be interrupted and
@@ -21,13 +25,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from labml_ws import cifar10
-from labml_ws.experiment import build, subset
-from labml_ws.landscape import loss_surface
-from labml_ws.record import rounded
-from labml_ws.recorded import RecordError, Run
+from labml_ws.experiment import cifar10
+from labml_ws.experiment.config import build
+from labml_ws.experiment.landscape import loss_surface
+from labml_ws.experiment.record import RecordError, Run, rounded
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "docs" / "runs"
 SEEDS = (0, 1, 2)
 
@@ -104,7 +107,7 @@ def surface(folder: Path, data: str) -> None:
     """The loss around the final weights, on the first 500 images that the run was trained on: `surface.json`."""
     config = Run(folder).config
     torch.set_num_threads(1)
-    images = subset(cifar10.load(data or "hub"), config.train_images)
+    images = cifar10.subset(cifar10.load(data or "hub"), config.train_images)
     model = build(config).train()
     model.load_state_dict(load_file(folder / "model.safetensors"))
     x = cifar10.normalize(images.train_x[:500], *cifar10.channel_stats(images.train_x))

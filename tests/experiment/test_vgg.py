@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from labml_ws import VGG, BatchChannelNorm, Conv2d
-from labml_ws.vgg import BLOCKS, scaled
+from labml_ws import BatchChannelNorm, Conv2d
+from labml_ws.experiment.vgg import BLOCKS, VGG, scaled
 
 TINY = [[4, 4], [8, 8], [8, 8, 8], [16, 16, 16], [16, 16, 16]]
 
