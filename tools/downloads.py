@@ -19,14 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from mkdocstrings_handlers.annotated.read.code_only import code_only
-from mkdocstrings_handlers.annotated.understand import demos
+from mkdocstrings_handlers.annotated.document import Document, Source, SourceError
+from mkdocstrings_handlers.annotated.read.source import code_only, demo
+from mkdocstrings_handlers.annotated.understand.index import Index
+from mkdocstrings_handlers.annotated.understand.run import recorded
 from mkdocstrings_handlers.annotated.understand.torch_docs import torch_url
 from nbformat import v4
 
 from tools import single
 from tools.cells import Cell, Resolve, cells, markdown
-from tools.renderings import shown
 from tools.run import PACKAGE, ROOT
 
 RECORDS = ROOT / "build" / "demos"
@@ -40,43 +41,36 @@ COMMANDS = {
 }
 
 
-def module_file(name: str) -> Path:
-    path = Path(f"{name.replace('.', '/')}.py")
-    return next((ROOT / f / path for f in ("", "engine") if (ROOT / f / path).is_file()), path)
-
-
 @dataclass(frozen=True)
 class Site:
-    """Where things are: the addresses of the site and of the repository, if they have any, and the pages."""
+    """Where things are: the pages, and the addresses of the site and of the repository, if they have any."""
 
-    docs: Path
+    index: Index
     url: str = ""
     repo: str = ""
 
-    @property
-    def pages(self) -> dict[str, str]:
-        """From the name of a module, or the path of a notebook, to the place in the site of the page that shows it."""
-        return {
-            name: page.relative_to(self.docs).with_suffix(".html").as_posix()
-            for page in sorted(self.docs.rglob("*.md"))
-            for name in shown(page.read_text(encoding="utf-8"))
-        }
+    def page(self, name: str) -> str:
+        """The place in the site of the page that shows a module or a notebook."""
+        return self.index.pages[name].removesuffix(".md") + ".html"
 
     def address(self, page: str, name: str) -> str:
-        """Where a link leads, from a page of the site, as a full address; nowhere while the site has none."""
-        if name == "torch" or name.startswith("torch."):
+        """
+        Where a link leads, as a full address, from the name of an object or from an address as it stands in the source of a
+        page; nowhere while the site has no address.
+        """
+        if name.partition(".")[0] == "torch":
             return torch_url(name) or ""
         if not self.url:
             return ""
         if re.fullmatch(r"[\w.]+", name) and not name.endswith((".md", ".html", ".ipynb")):
-            owners = [m for m in self.pages if f"{name}.".startswith(f"{m}.")]
-            return f"{self.url}{self.pages[max(owners, key=len)]}#{name}" if owners else ""
-        path, _, anchor = name.partition("#")
-        target = (
-            posixpath.normpath(posixpath.join(posixpath.dirname(page), path)) if path else page
-        )
-        target = re.sub(r"\.md$", ".html", target)
-        return f"{self.url}{target}{'#' + anchor if anchor else ''}"
+            path, anchor = self.index.find(name) or ("", "")
+            if not path:
+                return ""
+        else:
+            path, _, anchor = name.partition("#")
+            path = posixpath.join(posixpath.dirname(page), path) if path else page
+        path = re.sub(r"\.md$", ".html", posixpath.normpath(path))
+        return f"{self.url}{path}{'#' + anchor if anchor else ''}"
 
 
 # ## Notebooks
@@ -84,54 +78,52 @@ class Site:
 
 def notebook(name: str, site: Site) -> str:
     """The notebook of a module. The library's run where torch is and nothing of ours; the others need the project."""
-    path = module_file(name)
-    source = path.read_text(encoding="utf-8")
+    document = recorded(site.index.document(name), RECORDS)
+    source = document.source
     package, _, module = name.partition(".")
     alone = package == PACKAGE and module in single.modules()
     needed = list(dict.fromkeys(single.needs(module))) if alone else []
 
     def dropped(node: ast.stmt) -> bool:
         if isinstance(node, ast.If) and "__main__" in ast.unparse(node.test):
-            return not demos.demo(source) or "sys.argv" in ast.unparse(node)
+            return not demo(source.tree) or "sys.argv" in ast.unparse(node)
         own = isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{package}.")
         return alone and own
 
-    resolve = partial(site.address, site.pages[name])
+    resolve = partial(site.address, site.page(name))
     try:
-        opening, *rest = cells(absolute(source, name.rpartition(".")[0]), resolve, dropped)
+        opening, *rest = cells(absolute(source.text, name.rpartition(".")[0]), resolve, dropped)
     except ValueError as error:
-        raise SystemExit(f"{path.relative_to(ROOT)}:{error}") from error
+        raise SourceError(source.place, None, str(error)) from error
 
     install = "It needs PyTorch and nothing else: `pip install torch`."
     setup = []
     if needed:
-        code = single.joined([*needed, module], skipped=[module])
-        (code,) = single.tidy([code], "I", "F401")
+        (code,) = single.tidy([single.joined([*needed, module], skipped=[module])], "I", "F401")
         title = f"# @title What {module} takes from {' and '.join(needed)}"
         setup = [Cell("code", f"{title}\n{code}")]
     if not alone:
         extra = "train" if package == PACKAGE else "site"
         install = f"It needs a checkout of the project: there, `pip install -e '.[{extra}]'`."
         setup = checkout(site.repo, extra, ".")
-    if any(isinstance(n, ast.Name) and n.id == "__file__" for n in ast.walk(ast.parse(source))):
+    if any(isinstance(n, ast.Name) and n.id == "__file__" for n in ast.walk(source.tree)):
         where = f'from importlib.util import find_spec\n\n__file__ = find_spec("{name}").origin'
         setup.append(Cell("code", f"# A notebook is no file; the module is.\n{where}"))
-    page = f"[The page]({site.url}{site.pages[name]})" if site.url else "The page"
+    page = f"[The page]({site.url}{site.page(name)})" if site.url else "The page"
     about = Cell("markdown", f"{page} of `{name}` as a notebook. {install}")
     made = [opening, about, *setup, *rest]
     if name in COMMANDS:
         words, command = COMMANDS[name]
         made += [Cell("markdown", words), Cell("code", command)]
-    return written(formatted(made, partial(printed, demos.demo(source), name)))
+    return written(formatted(made, partial(printed, document)))
 
 
-def printed(statements: list[ast.stmt], name: str, cell: Cell) -> str:
+def printed(document: Document, cell: Cell) -> str:
     """What the demo printed when the site was made, for the cell in which it stands."""
-    record = RECORDS / f"{name}.json"
-    if cell.kind != "code" or cell.section is None or not record.is_file():
+    if cell.kind != "code" or cell.section is None:
         return ""
-    lines = [node.lineno for node in statements]
-    return "".join(t for i, t in demos.read(record)["printed"] if lines[i] in cell.section.span)
+    inside = [s for s in document.sections if s.span.start in cell.section.span]
+    return "".join(output.data for section in inside for output in section.outputs)
 
 
 def absolute(source: str, package: str) -> str:
@@ -163,7 +155,7 @@ def tutorial(path: Path, site: Site) -> str:
     """The notebook that the site shows, with a cell before it that fetches what it reads."""
     made = nbformat.read(path, as_version=4)
     folder = path.parent.relative_to(ROOT).as_posix()
-    resolve: Resolve = partial(site.address, site.pages[path.relative_to(ROOT).as_posix()])
+    resolve: Resolve = partial(site.address, site.page(path.relative_to(ROOT).as_posix()))
     for cell in made.cells:
         if cell.cell_type == "markdown":
             cell.source = markdown(cell.source, resolve)
@@ -201,18 +193,17 @@ def written(found: list[Any]) -> str:
 def files(site: Site) -> dict[str, str]:
     """Everything that there is to take along, by its place."""
     texts = {single.NAME: single.single()}
-    if site.repo:
-        for name in (name for name in site.pages if name.endswith(".ipynb")):
-            path = ROOT / name
-            texts[path.relative_to(site.docs).as_posix()] = tutorial(path, site)
+    notebooks = [name for name in site.index.pages if name.endswith(".ipynb")]
+    for script in (ROOT / name for name in notebooks if site.repo):
+        texts[script.relative_to(site.index.docs).as_posix()] = tutorial(script, site)
     # Of a module that isn't there the builder says more than could be said here.
-    modules = [n for n in site.pages if not n.endswith(".ipynb") and module_file(n).is_file()]
-    sources = [module_file(name).read_text(encoding="utf-8") for name in modules]
-    codes = single.tidy([code_only(source) for source in sources])
-    for name, source, code in zip(modules, sources, codes, strict=True):
+    paths = {name: path for name in site.index.pages if (path := site.index.file(name))}
+    sources = {name: Source.read(path, ROOT) for name, path in paths.items()}
+    codes = single.tidy([code_only(source) for source in sources.values()])
+    for (name, source), code in zip(sources.items(), codes, strict=True):
         place = name.replace(".", "/")
-        both = json.dumps({"source": source, "code": code}, ensure_ascii=False)
-        texts[f"{place}.py"] = source
+        both = json.dumps({"source": source.text, "code": code}, ensure_ascii=False)
+        texts[f"{place}.py"] = source.text
         texts[f"code-only/{place}.py"] = code
         texts[f"{place}.js"] = f"(window.toTake ??= {{}})[{json.dumps(name)}] = {both};\n"
         texts[f"{place}.ipynb"] = notebook(name, site)
@@ -235,12 +226,11 @@ def write(folder: Path, texts: dict[str, str]) -> None:
 
 def main(target: str) -> None:
     folder = Path(target).resolve()
+    index = Index(ROOT, folder.parent, [ROOT, ROOT / "engine"])
     url, repo = os.environ.get("SITE_URL", ""), os.environ.get("REPO_URL", "")
     try:
-        write(
-            folder, files(Site(folder.parent, url and f"{url.rstrip('/')}/", repo.rstrip("/")))
-        )
-    except single.SingleError as error:
+        write(folder, files(Site(index, url and f"{url.rstrip('/')}/", repo.rstrip("/"))))
+    except ValueError as error:
         raise SystemExit(str(error)) from error
 
 

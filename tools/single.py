@@ -6,17 +6,15 @@ ruff sorts the imports that remain, drops those that only a demo needed, and put
 """
 
 import ast
-import re
 import subprocess
 import sys
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from mkdocstrings_handlers.annotated.read.code_only import code_only
-from mkdocstrings_handlers.annotated.read.source import guard
-from mkdocstrings_handlers.annotated.understand.resolve import Meanings
+from mkdocstrings_handlers.annotated.document import Source
+from mkdocstrings_handlers.annotated.read.source import code_only, guard
+from mkdocstrings_handlers.annotated.understand.scopes import Scopes
 
 from tools import run
 from tools.run import PACKAGE
@@ -41,11 +39,11 @@ def path(module: str) -> Path:
 
 def needs(module: str) -> Iterator[str]:
     """What a module is built on, directly or through others: each module after those that it needs itself."""
-    for name in run.imports(path(module)):
-        other = name.removeprefix(f"{PACKAGE}.")
-        if other != name and path(other).is_file():
-            yield from needs(other)
-            yield other
+    for _, target in Scopes(Source.read(path(module)), f"{PACKAGE}.{module}").imported:
+        name = target.removeprefix(f"{PACKAGE}.")
+        for other in (name, name.rpartition(".")[0]):
+            if name != target and path(other).is_file():
+                yield from (*needs(other), other)
 
 
 def modules() -> list[str]:
@@ -59,89 +57,76 @@ def joined(names: Sequence[str], skipped: Sequence[str] = ()) -> str:
     Modules as one text; those of `skipped` are left out, as they will follow it. A function or class whose name a later
     module defines anew gets its module's name in front. Raises `SingleError` where another name means two things.
     """
-    meanings = {}
+    parts = {}
     for name in names:
-        code = code_only(path(name).read_text(encoding="utf-8"), trailing=True)
-        demo = guard(ast.parse(code))
-        code = "\n".join(code.split("\n")[: demo.lineno - 1 if demo else None])
-        meanings[name] = Meanings(code, f"{PACKAGE}.{name}")
-    new = new_names(meanings)
-    heads, bodies = [], []
-    for name in (name for name in names if name not in skipped):
-        head, body = split(meanings[name], new)
-        heads += head
-        bodies.append(body)
-    return "\n".join([*heads, *bodies])
+        code = Source(code_only(Source.read(path(name)), trailing=True))
+        demo = guard(code.tree)
+        code = Source("\n".join(code.lines[: demo.lineno - 1 if demo else None]))
+        parts[name] = Scopes(code, f"{PACKAGE}.{name}")
+    new = new_names(parts)
+    texts = [split(part, new) for name, part in parts.items() if name not in skipped]
+    return "\n".join(
+        [*(line for imports, _ in texts for line in imports), *(c for _, c in texts)]
+    )
 
 
-def new_names(meanings: dict[str, Meanings]) -> dict[str, str]:
+def new_names(parts: dict[str, Scopes]) -> dict[str, str]:
     """What each name is called in one text, by its full name."""
-    owners: dict[str, dict[str, str]] = defaultdict(dict)  # of a name: what it means, where
-    for module, names in meanings.items():
-        for name in bound(ast.parse("\n".join(names.lines))):
-            full = names.walk.top.bound.get(name) or f"{PACKAGE}.{module}.{name}"
-            owners[name].setdefault(full, module)
-    new = {}
-    for name, places in owners.items():
-        *others, last = places
-        new[last] = name
-        for full in others:
-            module = places[full]
-            if meanings[module].walk.top.bound.get(name) != f"{PACKAGE}.{module}.{name}":
-                raise SingleError(
-                    f"{PACKAGE}/{places[last]}.py: `{name}` means something else in {PACKAGE}/{module}.py, "
-                    "and both go into one file. Give one of the two another name."
-                )
-            new[full] = f"{module.replace('.', '_')}_{name}"
+    new: dict[str, str] = {}
+    owners: dict[str, tuple[str, str]] = {}  # of a name: what it means, and who said so first
+    for module, part in parts.items():
+        values = {binding.name for binding in part.bindings if not binding.scope}
+        for name, target in part.top.bound.items():
+            full = target or f"{PACKAGE}.{module}.{name}"
+            meaning, owner = owners.get(name, (full, module))
+            if target is None and name not in values:
+                continue
+            if meaning != full:
+                if parts[owner].top.bound[name] != f"{PACKAGE}.{owner}.{name}":
+                    raise SingleError(
+                        f"{PACKAGE}/{module}.py: `{name}` means something else in {PACKAGE}/{owner}.py, "
+                        "and both go into one file. Give one of the two another name."
+                    )
+                new[meaning] = f"{owner.replace('.', '_')}_{name}"
+                owner = module
+            owners[name], new[full] = (full, owner), name
     return new
 
 
-def bound(tree: ast.Module) -> Iterator[str]:
-    """The names that a module's imports, definitions and assignments bind."""
-    for node in tree.body:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            yield node.name
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            yield from (target.id for target in targets if isinstance(target, ast.Name))
-
-
-def split(names: Meanings, new: dict[str, str]) -> tuple[list[str], str]:
+def split(part: Scopes, new: dict[str, str]) -> tuple[list[str], str]:
     """The imports from elsewhere, and the code with its names as they are in one text."""
-    lines = ["", *names.lines]
-    for reference in sorted(names.references(), key=lambda reference: -reference.start):
-        for end, target in reference.ends:
-            if target in new and target.startswith(f"{PACKAGE}."):
-                line = lines[reference.line]
-                lines[reference.line] = line[: reference.start] + new[target] + line[end:]
-                break
-    imports = []
-    for node in ast.parse("\n".join(names.lines)).body:
+    lines, imports = ["", *part.source.lines], []
+    for reference in sorted(part.references(), key=lambda reference: -reference.start):
+        ends = [
+            (end, new[t]) for end, t in reference.ends if t in new and t.startswith(PACKAGE)
+        ]
+        for end, name in ends[:1]:
+            line = lines[reference.line]
+            lines[reference.line] = line[: reference.start] + name + line[end:]
+    for node in part.source.tree.body:
+        last = node.end_lineno or node.lineno
         if isinstance(node, ast.Import | ast.ImportFrom):
-            text = ast.unparse(node)
-            imports += [] if re.match(rf"(from|import) (\.|{PACKAGE}\b)", text) else [text]
-            lines[node.lineno : (node.end_lineno or 0) + 1] = [""] * (
-                (node.end_lineno or 0) + 1 - node.lineno
-            )
+            own = ast.unparse(node).split()[1].startswith((PACKAGE, "."))
+            imports += [] if own else [ast.unparse(node)]
+            lines[node.lineno : last + 1] = [""] * (last + 1 - node.lineno)
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-            name = new[f"{names.module}.{node.name}"]
+            name = new[f"{part.module}.{node.name}"]
             lines[node.lineno] = lines[node.lineno].replace(f" {node.name}", f" {name}", 1)
     return imports, "\n".join(lines)
 
 
 def tidy(texts: Sequence[str], *rules: str) -> list[str]:
     """Texts as ruff lays them out, after it has mended what `rules` are about. All at once, as starting it takes longest."""
+    check = ["check", "--fix-only", "--exit-zero", f"--select={','.join(rules)}"]
     with TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{n}.py" for n in range(len(texts))]
         for file, text in zip(paths, texts, strict=True):
             file.write_text(text, encoding="utf-8")
-        check = ["check", "--fix-only", "--exit-zero", f"--select={','.join(rules)}"]
         for command in [check, ["format"]] if rules else [["format"]]:
-            options = ["--quiet", "--no-cache", "--config", str(run.ROOT / "pyproject.toml")]
+            options = ["--quiet", "--no-cache", "--config", "pyproject.toml", folder]
             done = subprocess.run(
-                [sys.executable, "-m", "ruff", *command, *options, folder],
+                [sys.executable, "-m", "ruff", *command, *options],
+                cwd=Path(__file__).parent.parent,
                 text=True,
                 capture_output=True,
             )
@@ -153,11 +138,9 @@ def tidy(texts: Sequence[str], *rules: str) -> list[str]:
 def single() -> str:
     """The file that the site offers: a word on what it is, the code with its shapes, the license."""
     names = modules()
-    init = ast.parse((run.ROOT / PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    tree = Source.read(run.ROOT / PACKAGE / "__init__.py").tree
     (public,) = [
-        ast.unparse(node)
-        for node in init.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        text for node in tree.body if (text := ast.unparse(node)).startswith("__all__")
     ]
     head = HEAD.format(modules=f"{', '.join(names[:-1])} and {names[-1]}")
     terms = (run.ROOT / "LICENSE").read_text(encoding="utf-8").strip().split("\n")

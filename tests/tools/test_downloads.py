@@ -17,8 +17,10 @@ import nbformat
 import pytest
 import torch
 import yaml
+from mkdocstrings_handlers.annotated.document import Source
 from mkdocstrings_handlers.annotated.render.take import BRANCH
-from mkdocstrings_handlers.annotated.understand import demos
+from mkdocstrings_handlers.annotated.understand import run as recorder
+from mkdocstrings_handlers.annotated.understand.index import Index
 from torch import nn
 
 import labml_ws
@@ -29,10 +31,14 @@ MODULES = single.modules()
 SITE, REPO = "https://site.test/", "https://github.com/someone/labml_ws"
 
 
+def index(root: Path) -> Index:
+    return Index(root, root / "docs", [root, root / "engine"])
+
+
 @pytest.fixture(scope="module")
 def files(root: Path) -> dict[str, str]:
     """All that there is to take along, where there is neither a repository nor a site to name."""
-    return downloads.files(downloads.Site(root / "docs"))
+    return downloads.files(downloads.Site(index(root)))
 
 
 @pytest.fixture
@@ -45,6 +51,16 @@ def one_file(files: dict[str, str], tmp_path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def record(path: Path) -> list[tuple[int, str]]:
+    """What a module's demo prints, each text with the number of its statement."""
+    return recorder.run(Source.read(path))["printed"]
+
+
+def printed(path: Path) -> list[tuple[int, str]]:
+    """The same, from a record."""
+    return json.loads(path.read_text())["printed"]
 
 
 def code_cells(text: str) -> list[str]:
@@ -155,7 +171,7 @@ def test_the_one_file_and_the_notebooks_run_where_only_torch_is(
     printed = json.loads(done.stdout)
     assert printed["single"] == "(1, 10) (2, 8, 6, 6)\n"
     for module in MODULES:
-        record = demos.read(root / "build" / "demos" / f"labml_ws.{module}.json")["printed"]
+        record = printed(root / "build" / "demos" / f"labml_ws.{module}.json")
         shown = "".join(text for _, text in record).splitlines()
         found = printed[module].splitlines()
         assert len(found) == len(shown) > 1
@@ -230,7 +246,7 @@ def test_a_module_as_code_only_prints_what_the_module_prints(
 ) -> None:
     path = tmp_path / "alone.py"
     path.write_text(files[f"code-only/labml_ws/{module}.py"])
-    assert demos.run(path) == demos.run(root / "labml_ws" / f"{module}.py") != []
+    assert record(path) == record(root / "labml_ws" / f"{module}.py") != []
 
 
 def test_what_is_offered_as_code_is_formatted(files: dict[str, str], root: Path) -> None:
@@ -245,12 +261,12 @@ def test_what_is_offered_as_code_is_formatted(files: dict[str, str], root: Path)
 def test_every_annotated_module_has_its_files_and_the_file_is_the_module(
     files: dict[str, str], root: Path
 ) -> None:
-    places = downloads.Site(root / "docs").pages
+    places = index(root).pages
     modules = [name for name in places if not name.endswith(".ipynb")]
     assert {f"labml_ws.{m}" for m in MODULES} <= set(modules)
     for name in modules:
         place = name.replace(".", "/")
-        source = downloads.module_file(name).read_text()
+        source = index(root).module(name).source.text
         assert files[f"{place}.py"] == source
         script = files[f"{place}.js"].partition(" = ")[2].removesuffix(";\n")
         assert json.loads(script) == {
@@ -298,7 +314,7 @@ def test_a_notebook_shows_what_its_demo_printed(root: Path, site: Path) -> None:
             (site / "download" / f"{name}.ipynb").read_text(), as_version=4
         )
         shown = [o.text for c in notebook.cells for o in c.get("outputs", [])]
-        assert "".join(shown) == "".join(text for _, text in demos.read(record)["printed"])
+        assert "".join(shown) == "".join(text for _, text in printed(record))
         assert shown
 
 
@@ -342,10 +358,10 @@ def test_prose_is_said_as_a_notebook_understands_it(prose: str, wanted: str) -> 
 
 
 def test_links_lead_to_the_site_or_are_plain_words() -> None:
-    docs = Path(__file__).resolve().parents[2] / "docs"
+    project = index(Path(__file__).resolve().parents[2])
 
     def address(name: str, site: str = SITE) -> str:
-        return downloads.Site(docs, site).address("annotated/vgg.html", name)
+        return downloads.Site(project, site).address("annotated/vgg.html", name)
 
     assert address("labml_ws.layers.Conv2d") == (
         "https://site.test/annotated/layers.html#labml_ws.layers.Conv2d"
@@ -367,7 +383,7 @@ def test_a_string_over_several_lines_is_not_moved() -> None:
 def test_with_a_repository_a_notebook_that_needs_the_project_fetches_it(
     files: dict[str, str], root: Path
 ) -> None:
-    with_it = downloads.files(downloads.Site(root / "docs", SITE, REPO))
+    with_it = downloads.files(downloads.Site(index(root), SITE, REPO))
     command = f"git clone --quiet --depth 1 {REPO}"
     for place in ("tutorials/weights.ipynb", "labml_ws/experiment/__main__.ipynb"):
         assert command in code_cells(with_it[place])[0]

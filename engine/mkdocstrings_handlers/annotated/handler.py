@@ -16,9 +16,8 @@ In a page, two lines are enough:
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,19 +27,16 @@ from markupsafe import Markup
 from mkdocs.exceptions import PluginError
 from mkdocstrings import BaseHandler, CollectionError
 
+from .document import Document, Output, Section, SourceError
 from .prose.links import LinksExtension, code_links
 from .prose.math import MathExtension, Origin
-from .read.module import Output, Section, read_module
-from .read.notebook import NotebookError, joined, python, read_notebook
-from .render.diff import Difference, find, shown
+from .render.diff import Difference, current_page, find, shown
 from .render.figures import inline_png, inline_svg
 from .render.highlight import highlight
 from .render.take import Take, page_url
-from .understand import crossrefs, demos, trace
-from .understand.legend import Entry, Explanations, Tie, legend
-from .understand.names import Names
-from .understand.places import Page, Places, anchor_of, current_page
-from .understand.resolve import Meanings
+from .understand.index import Index, Page
+from .understand.run import recorded, shapes
+from .understand.symbols import Symbols, Tie
 
 HEADING = re.compile(r"(#{1,6})[ \t]+(.*?)[ \t]*$", re.MULTILINE)
 
@@ -57,25 +53,6 @@ class Options:
     outline: bool = True
     bundle: str = ""
     diff_from: str = ""
-
-
-@dataclass(frozen=True)
-class Document:
-    """
-    What was collected: a file's sections and what its names stand for. Its code is highlighted when the page that shows it is known, as links depend on that, and
-    once for all, so that brackets and strings keep their state from line to line. `lines` says where a notebook's cells stand in it, as they have no numbers.
-    """
-
-    name: str
-    path: str
-    sections: list[Section]
-    source: str
-    meanings: Meanings
-    names: Names | None = None
-    highlighted: list[str] = field(default_factory=list)
-    lines: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    explanations: Explanations | None = None
-    shapes: Mapping[int, tuple[str, int]] = field(default_factory=dict)
 
 
 class AnnotatedHandler(BaseHandler):
@@ -102,7 +79,7 @@ class AnnotatedHandler(BaseHandler):
         super().__init__(**kwargs)
         self.root, self.recorded = root, recorded
         self.take = take or Take(root)
-        self.places = Places(root, docs, paths)
+        self.index = Index(root, docs, paths)
         self.page: Page | None = None
 
     # Called when a page has its first block for this handler, and the one place where the page's own converter can be seen.
@@ -122,68 +99,18 @@ class AnnotatedHandler(BaseHandler):
 
     def collect(self, identifier: str, options: Options) -> Document | Difference:
         """
-        The module is found on disk and read, not imported. A page doesn't need PyTorch to start, and a module with a mistake in it can still be shown.
+        The module is found on disk and read, not imported. A page doesn't need PyTorch to start, and a module with a mistake in it can still be shown. What its demo
+        prints and binds was recorded before, in the folder that the configuration names.
         """
-        if options.diff_from:
-            return Difference(*(find(n, self.places) for n in (options.diff_from, identifier)))
-        if identifier.endswith(".ipynb"):
-            return self._notebook(identifier)
-        path = self.places.file(identifier)
-        if path is None:
-            raise CollectionError(
-                f"{identifier}: there is no such module below {self.root}. Name a module as one imports it, or a notebook by its path."
-            )
-        place = path.relative_to(self.root).as_posix()
-        source = path.read_text(encoding="utf-8")
         try:
-            # Python only warns of `"\mu"`. On a page it's a formula that lost its letters, so here it's an error.
-            with warnings.catch_warnings():
-                warnings.simplefilter("error")
-                record = self._record(source, identifier)
-                sections = demos.with_printed(read_module(source), source, record["printed"])
-                return Document(
-                    identifier,
-                    place,
-                    sections,
-                    source,
-                    Meanings(source, identifier, path.stem == "__init__"),
-                    Names(source),
-                    explanations=Explanations(source, sections, record["bound"]),
-                    shapes=trace.shapes(source, record["bound"]),
+            if options.diff_from:
+                return Difference(
+                    *(find(name, self.index) for name in (options.diff_from, identifier))
                 )
-        except SyntaxError as error:
-            hint = (
-                ' Begin the string with r""" to keep its backslashes.'
-                if "escape" in error.msg
-                else ""
-            )
-            raise CollectionError(f"{place}:{error.lineno}: {error.msg}.{hint}") from error
-
-    # What the demos print and bind is recorded beforehand, in the folder that the configuration names.
-    def _record(self, source: str, identifier: str) -> dict[str, Any]:
-        if not self.recorded or not demos.demo(source):
-            return {"printed": [], "bound": []}
-        record = self.root / self.recorded / f"{identifier}.json"
-        if not record.is_file():
-            raise CollectionError(
-                f"{identifier}: its demo has not been run, as {self.recorded}/{record.name} is missing. "
-                "`make site` runs it; do that first."
-            )
-        return demos.read(record)
-
-    def _notebook(self, identifier: str) -> Document:
-        path = self.root / identifier
-        if not path.is_file():
-            raise CollectionError(
-                f"{identifier}: there is no such notebook. `make site` makes it from the script of the same name; run that first."
-            )
-        try:
-            sections = read_notebook(path)
-            source, lines = joined(sections)
-            meanings = Meanings(python(source), "")
-            return Document(path.stem, identifier, sections, source, meanings, lines=lines)
-        except NotebookError as error:
-            raise CollectionError(str(error).replace(str(path), identifier)) from error
+            document = self.index.document(identifier)
+            return recorded(document, self.root / self.recorded) if self.recorded else document
+        except SourceError as error:
+            raise CollectionError(str(error)) from error
 
     def render(
         self, data: Document | Difference, options: Options, *, locale: str | None = None
@@ -196,49 +123,55 @@ class AnnotatedHandler(BaseHandler):
         """
         if isinstance(data, Difference):
             template = self.env.get_template("diff.html.jinja")
-            return template.render(shown(data, self.places, self.page or Page("")))
+            return template.render(shown(data, self.index, self.page or Page("")))
+        try:
+            return self._document(data, options)
+        except SourceError as error:
+            raise PluginError(str(error)) from error
+
+    def _document(self, data: Document, options: Options) -> str:
         self.ties: list[Tie] = []
-        data = replace(data, highlighted=self._highlighted(data))
+        self.scopes = self.index.scopes(data)
+        self.symbols = Symbols(data, self.scopes) if data.numbered else None
+        self.highlighted = self._highlighted(data)
         rows = [self._row(section, data, options) for section in data.sections]
         outline = [row for row in rows if row["listed"]] if options.outline else []
         return self.env.get_template("document.html.jinja").render(
             document=data,
+            shapes=shapes(data),
             rows=rows,
             outline=outline,
-            legend=self._legend(data),
-            take=self.take.along(data.name, data.path, page_url(self.md), options.bundle),
+            legend=self._legend(),
+            take=self.take.along(
+                data.name, data.source.place, page_url(self.md), options.bundle
+            ),
         )
 
     def _highlighted(self, document: Document) -> list[str]:
         """The lines of the code as HTML, each name in them linked to where it is explained."""
-        lines = {
-            s.anchor: document.lines.get(s.anchor, s.code_lines) for s in document.sections
-        }
-        own = {
-            n: anchor_of(s, document.name) for s in document.sections for n in lines[s.anchor]
-        }
+        own = {n: s.anchor for s in document.sections for n in s.code_lines}
         folded = {n for s in document.sections for n in s.code_lines[: s.folded]}
         here = self._here(document)
         links = code_links(
-            document.meanings.references(),
-            lambda reference: self.places.stretch(reference, here),
+            self.scopes.references(),
+            lambda reference: self.index.stretch(reference, here),
             own,
             folded,
         )
-        return highlight(document.source, links)
+        return highlight(document.source.text, links)
 
     def _here(self, document: Document) -> Page:
-        shown = self.places.shown
-        return self.page or Page(shown.get(document.name) or shown.get(document.path) or "")
+        pages = self.index.pages
+        return self.page or Page(
+            pages.get(document.name) or pages.get(document.source.place) or ""
+        )
 
-    def _legend(self, document: Document) -> list[dict[str, Any]]:
+    def _legend(self) -> list[dict[str, Any]]:
         def inline(text: str) -> Markup:
             html = self.do_convert_markdown(text, 0).strip()
             return Markup(html.removeprefix("<p>").removesuffix("</p>"))
 
-        entries: list[Entry] = (
-            legend(self.ties, document.explanations) if document.explanations else []
-        )
+        entries = self.symbols.legend(self.ties) if self.symbols else []
         return [
             {
                 "entry": entry,
@@ -255,7 +188,7 @@ class AnnotatedHandler(BaseHandler):
         A heading that opens the prose carries the section's anchor, so that there is one name for the thing, in the address bar as in the table of contents.
         A class or function whose docstring has no heading is entered in the table of contents under its own name, and nothing is added to the page.
         """
-        anchor = anchor_of(section, document.name)
+        anchor = section.anchor
         heading = HEADING.match(section.prose)
         role = section.kind if section.kind in {"module", "class", "function"} else ""
         text = section.prose
@@ -283,7 +216,7 @@ class AnnotatedHandler(BaseHandler):
             "anchor": anchor,
             "own_anchor": "" if heading else anchor,
             "kind": section.kind,
-            "scope": document.names.scope(section) if document.names else "",
+            "scope": self.symbols.scope(section) if self.symbols else "",
             "label": label,
             "listed": bool(label and section.kind != "module" and (heading or not private)),
             "titled": bool(heading),
@@ -302,19 +235,17 @@ class AnnotatedHandler(BaseHandler):
         }
 
     def _source(self, section: Section, document: Document) -> str:
-        lines = section.code_lines
-        return self.take.source(document.path, lines[0], lines[-1]) if lines else ""
+        lines = section.code_lines if document.numbered else ()
+        return self.take.source(document.source.place, lines[0], lines[-1]) if lines else ""
 
     def _prose(
         self, text: str, section: Section, document: Document, options: Options
     ) -> Markup:
-        if document.names:
-            crossrefs.check(
-                section, document.path, document.name, document.sections, self.places.paths
-            )
-        known = document.names.visible(section.name, section.kind) if document.names else None
+        if document.numbered:
+            self.index.check(document, section)
+        known = self.symbols.visible(section) if self.symbols else None
         origin = Origin(
-            document.path,
+            document.source.place,
             section.prose,
             section.prose_lines,
             section.name or document.name,
@@ -337,23 +268,22 @@ class AnnotatedHandler(BaseHandler):
                 extension.origin = None
             if links:
                 links.href = None
-            scope = document.names.scope(section) if document.names else ""
+            scope = self.symbols.scope(section) if self.symbols else ""
             self.ties += [Tie(*tie, section.name, scope) for tie in origin.ties]
 
     def _spoken(self, section: Section, document: Document, text: str) -> str | None:
         """Where code in the prose leads: not into the section that says it."""
-        name = document.meanings.spoken(text, section.name, section.kind)
-        url = self.places.href(name, self._here(document)) if name else None
-        return url if url != f"#{anchor_of(section, document.name)}" else None
+        name = self.scopes.spoken(text, section.name, section.kind)
+        url = self.index.href(name, self._here(document)) if name else None
+        return url if url != f"#{section.anchor}" else None
 
     def _lines(
         self, section: Section, document: Document, start: int, stop: int | None
     ) -> list[tuple[int, Markup]]:
         """Numbered lines of highlighted code. A blank line keeps its place and loses its number: there is nothing there to point at."""
-        if cell := document.lines.get(section.anchor):
-            shown = not start and stop is None
-            return [(0, Markup(document.highlighted[n - 1])) for n in cell if shown]
-        lines = [(n, document.highlighted[n - 1]) for n in section.code_lines[start:stop]]
+        lines = [(n, self.highlighted[n - 1]) for n in section.code_lines[start:stop]]
+        if not document.numbered:
+            return [(0, Markup(line)) for _, line in lines]
         while lines and not lines[0][1].strip():
             lines.pop(0)
         return [(n if line.strip() else 0, Markup(line)) for n, line in lines]

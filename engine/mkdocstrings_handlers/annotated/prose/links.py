@@ -21,7 +21,7 @@ from markdown.util import HTML_PLACEHOLDER_RE, AtomicString
 from markupsafe import Markup
 
 from ..render.highlight import Wrap
-from ..understand.resolve import Reference
+from ..understand.scopes import Reference
 from ..understand.torch_docs import torch_url
 
 REFERENCE = r"\[(`?)([^\[\]`\n]+)\1\]\[(torch(?:\.\w+)+)?\]"

@@ -25,7 +25,7 @@ from mkdocs.exceptions import PluginError
 from pymdownx.arithmatex import RE_DOLLAR_BLOCK, RE_SMART_DOLLAR_INLINE, RE_TEX_BLOCK
 from pymdownx.util import escape_chars
 
-from ..understand.names import TIE, nearest, symbols
+from ..understand.symbols import nearest, ties, untied
 from .katex import Katex, MathError
 
 BLOCK = re.compile(rf"(?sm)^(?:{RE_DOLLAR_BLOCK}|{RE_TEX_BLOCK})[ ]*$")
@@ -46,7 +46,7 @@ class Origin:
     ties: list[tuple[str, str, str]] = field(default_factory=list)
 
     def check(self, tex: str) -> None:
-        for name, symbol, at in symbols(tex) if self.known is not None else ():
+        for name, symbol, at in ties(tex) if self.known is not None else ():
             place = self.place(tex, tex[:at].count("\n"))
             if name not in (self.known or ()):
                 raise PluginError(
@@ -122,7 +122,7 @@ class Inline(InlineProcessor):
         element = Element("var", {"class": "math", "data-search-exclude": "true"})
         element.text = self.extension.html(self.md, m.group(3), display=False)
         # A browser would break the line behind any sign of a formula, and between a formula and the comma that follows it. Long formulas must stay breakable.
-        tex = TIE.sub("", m.group(3))
+        tex = untied(m.group(3))
         if len(tex) >= 24 and len(COMMAND.sub("x", tex).translate(UNSEEN)) > 12:
             return element, m.start(0), m.end(0)
         after = data[m.end(0) : m.end(0) + 1]
