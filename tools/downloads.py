@@ -12,22 +12,18 @@ import os
 import posixpath
 import re
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import nbformat
-from mkdocstrings_handlers.annotated.document import Document, Source, SourceError
+from mkdocstrings_handlers.annotated.document import Source
 from mkdocstrings_handlers.annotated.read.source import code_only, demo
+from mkdocstrings_handlers.annotated.render.notebook import Cell, cells, markdown, written
 from mkdocstrings_handlers.annotated.understand.index import Index
 from mkdocstrings_handlers.annotated.understand.run import recorded
 from mkdocstrings_handlers.annotated.understand.torch_docs import torch_url
-from nbformat import v4
 
 from tools import single
-from tools.cells import Cell, Resolve, cells, markdown
 from tools.run import PACKAGE, ROOT
 
 RECORDS = ROOT / "build" / "demos"
@@ -53,10 +49,15 @@ class Site:
         """The place in the site of the page that shows a module or a notebook."""
         return self.index.pages[name].removesuffix(".md") + ".html"
 
+    def link(self, page: str, words: str, name: str) -> str:
+        """A link from a page, with a full address; only its words where it has none."""
+        address = name if "://" in name else self.address(page, name)
+        return f"[{words}]({address})" if address else words
+
     def address(self, page: str, name: str) -> str:
         """
-        Where a link leads, as a full address, from the name of an object or from an address as it stands in the source of a
-        page; nowhere while the site has no address.
+        Where a link leads, from the name of an object or from an address as it stands in the source of a page; nowhere while
+        the site has no address.
         """
         if name.partition(".")[0] == "torch":
             return torch_url(name) or ""
@@ -90,18 +91,13 @@ def notebook(name: str, site: Site) -> str:
         own = isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{package}.")
         return alone and own
 
-    resolve = partial(site.address, site.page(name))
-    try:
-        opening, *rest = cells(absolute(source.text, name.rpartition(".")[0]), resolve, dropped)
-    except ValueError as error:
-        raise SourceError(source.place, None, str(error)) from error
-
+    opening, *rest = cells(document, partial(site.link, site.page(name)), dropped)
     install = "It needs PyTorch and nothing else: `pip install torch`."
     setup = []
     if needed:
         (code,) = single.tidy([single.joined([*needed, module], skipped=[module])], "I", "F401")
         title = f"# @title What {module} takes from {' and '.join(needed)}"
-        setup = [Cell("code", f"{title}\n{code}")]
+        setup = [Cell("code", f"{title}\n{code}", folded=True)]
     if not alone:
         extra = "train" if package == PACKAGE else "site"
         install = f"It needs a checkout of the project: there, `pip install -e '.[{extra}]'`."
@@ -115,27 +111,7 @@ def notebook(name: str, site: Site) -> str:
     if name in COMMANDS:
         words, command = COMMANDS[name]
         made += [Cell("markdown", words), Cell("code", command)]
-    return written(formatted(made, partial(printed, document)))
-
-
-def printed(document: Document, cell: Cell) -> str:
-    """What the demo printed when the site was made, for the cell in which it stands."""
-    if cell.kind != "code" or cell.section is None:
-        return ""
-    inside = [s for s in document.sections if s.span.start in cell.section.span]
-    return "".join(output.data for section in inside for output in section.outputs)
-
-
-def absolute(source: str, package: str) -> str:
-    """A notebook is in no package: `from .x import y` names the package in full."""
-    lines = source.split("\n")
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            outer = package.rsplit(".", node.level - 1)[0]
-            base = f"{outer}.{node.module or ''}".rstrip(".")
-            line = lines[node.lineno - 1]
-            lines[node.lineno - 1] = re.sub(r"from\s+\.+[\w.]*", f"from {base}", line, count=1)
-    return "\n".join(lines)
+    return written(made)
 
 
 def checkout(repo: str, extra: str, folder: str) -> list[Cell]:
@@ -153,38 +129,12 @@ def checkout(repo: str, extra: str, folder: str) -> list[Cell]:
 
 def tutorial(path: Path, site: Site) -> str:
     """The notebook that the site shows, with a cell before it that fetches what it reads."""
-    made = nbformat.read(path, as_version=4)
+    entries = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    link = partial(site.link, site.page(path.relative_to(ROOT).as_posix()))
+    for entry in (entry for entry in entries if entry["cell_type"] == "markdown"):
+        entry["source"] = markdown("".join(entry["source"]), link)
     folder = path.parent.relative_to(ROOT).as_posix()
-    resolve: Resolve = partial(site.address, site.page(path.relative_to(ROOT).as_posix()))
-    for cell in made.cells:
-        if cell.cell_type == "markdown":
-            cell.source = markdown(cell.source, resolve)
-    return written([*formatted(checkout(site.repo, "train", folder)), *made.cells])
-
-
-def formatted(made: list[Cell], output: Callable[[Cell], str] = lambda cell: "") -> list[Any]:
-    """Cells as the format has them."""
-    found = []
-    for cell in made:
-        new = v4.new_markdown_cell if cell.kind == "markdown" else v4.new_code_cell
-        found.append(new(cell.source.strip("\n")))
-        # Folded in Colab and in Jupyter; nobody came for it.
-        if cell.source.startswith("# @title"):
-            found[-1].metadata = {"cellView": "form", "jupyter": {"source_hidden": True}}
-        if text := output(cell):
-            found[-1].outputs = [v4.new_output("stream", name="stdout", text=text)]
-    return found
-
-
-def written(found: list[Any]) -> str:
-    """The notebook as a file, with no random names in it."""
-    for number, cell in enumerate(found):
-        cell["id"] = f"cell-{number}"
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
-    made = v4.new_notebook(cells=found, metadata=metadata)
-    nbformat.validate(made)
-    return nbformat.writes(made) + "\n"
+    return written(checkout(site.repo, "train", folder), entries)
 
 
 # ## Files

@@ -25,7 +25,7 @@ from torch import nn
 
 import labml_ws
 from labml_ws.experiment.vgg import VGG
-from tools import cells, downloads, run, single
+from tools import downloads, run, single
 
 MODULES = single.modules()
 SITE, REPO = "https://site.test/", "https://github.com/someone/labml_ws"
@@ -340,23 +340,6 @@ def test_the_other_notebooks_run_where_the_project_is_installed(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("prose", "wanted"),
-    [
-        (r"$\code{mean}{\mu_W} + \code{a}{\hat{b}}^2$", r"${\mu_W} + {\hat{b}}^2$"),
-        (r"In code, `\code{x}{y}` stays.", r"In code, `\code{x}{y}` stays."),
-        ("\\begin{align}\na &= b\n\\end{align}", "$$\\begin{aligned}\na &= b\n\\end{aligned}$$"),
-        ("See [BCN][labml_ws.batch_channel_norm].", "See [BCN](https://s.test/labml_ws.batch_channel_norm)."),
-        ("See [`f`][labml_ws.f] and [torch.nn][].", "See [`f`](https://s.test/labml_ws.f) and [torch.nn](https://s.test/torch.nn)."),
-        ("[a](b.md), [c](https://d.test/e)", "[a](https://s.test/b.md), [c](https://d.test/e)"),
-        ("`a[0][1]` is code", "`a[0][1]` is code"),
-        ("```python\nx = [a](b)\n```", "```python\nx = [a](b)\n```"),
-    ],
-)  # fmt: skip
-def test_prose_is_said_as_a_notebook_understands_it(prose: str, wanted: str) -> None:
-    assert cells.markdown(prose, lambda name: f"https://s.test/{name}") == wanted
-
-
 def test_links_lead_to_the_site_or_are_plain_words() -> None:
     project = index(Path(__file__).resolve().parents[2])
 
@@ -371,13 +354,9 @@ def test_links_lead_to_the_site_or_are_plain_words() -> None:
     assert address("#below") == "https://site.test/annotated/vgg.html#below"
     assert address("labml_ws.layers", site="") == ""
     assert address("torch.nn.Conv2d", site="").startswith("https://docs.pytorch.org/")
-    assert cells.markdown("[a](b.md)", lambda name: "") == "a"
-
-
-def test_a_string_over_several_lines_is_not_moved() -> None:
-    source = '"""M."""\n\nif __name__ == "__main__":\n    x = """a\n    b"""\n'
-    with pytest.raises(ValueError, match=r"^3: a string here runs over several lines"):
-        list(cells.cells(source, lambda name: "", lambda node: False))
+    site = downloads.Site(project)
+    assert site.link("annotated/vgg.html", "a", "b.md") == "a"
+    assert site.link("annotated/vgg.html", "a", "https://d.test/e") == "[a](https://d.test/e)"
 
 
 def test_with_a_repository_a_notebook_that_needs_the_project_fetches_it(

@@ -1,12 +1,15 @@
 """The pages as programs read them: complete, in order, and linked with each other."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
+from mkdocstrings_handlers.annotated.document import Source
 from mkdocstrings_handlers.annotated.read.module import read_module
+from mkdocstrings_handlers.annotated.render import markdown
 
-from tools.renderings import Page, Renderings, untied
+from tools.renderings import Page, Renderings, main
 
 
 @pytest.fixture(scope="module")
@@ -18,28 +21,13 @@ def page(renderings: Renderings, path: str) -> Page:
     return next(page for page in renderings.pages if page.path == path)
 
 
-@pytest.mark.parametrize(
-    ("tex", "plain"),
-    [
-        (r"\code{mean}{\mu_i} + 1", r"\mu_i + 1"),
-        (
-            r"\sqrt{\code{var}{\sigma_{i}^{2}} + \code{eps}{\epsilon}}",
-            r"\sqrt{\sigma_{i}^{2} + \epsilon}",
-        ),
-        (r"\code{x}{\{1\}}", r"\{1\}"),
-        (r"\frac{1}{2}", r"\frac{1}{2}"),
-    ],
-)
-def test_a_symbol_loses_its_tie_and_nothing_else(tex: str, plain: str) -> None:
-    assert untied(tex) == plain
-
-
 def test_every_line_of_code_and_prose_is_there_in_order(
     renderings: Renderings, root: Path
 ) -> None:
     text = renderings.markdown(page(renderings, "annotated/batch_channel_norm.md"))
     at = 0
-    for section in read_module((root / "labml_ws" / "batch_channel_norm.py").read_text()):
+    source = Source.read(root / "labml_ws" / "batch_channel_norm.py")
+    for section in read_module(source, "labml_ws.batch_channel_norm"):
         for line in [*section.prose.split("\n"), *section.code.split("\n")]:
             if line.strip() and not re.search(r"[\[\\]", line):  # neither a link nor a formula
                 at = text.index(line, at)
@@ -59,13 +47,14 @@ def test_what_a_demo_prints_and_a_figure_shows_is_there(
 
 
 def test_references_become_links_to_the_other_renderings(renderings: Renderings) -> None:
-    text = renderings._linked(
-        "[one][labml_ws.layers] [`two`][labml_ws.standardization.standardize] [torch.nn.Conv2d][] "
+    text = markdown.prose(
+        "[one][labml_ws.layers] [`C`][labml_ws.Conv2d] [`two`][labml_ws.standardization.standardize] [torch.nn.Conv2d][] "
         "[@ba2016layer] [here](vgg.md#x) [out](https://example.org/a.md)",
-        page(renderings, "annotated/vgg.md"),
+        partial(renderings.link, page(renderings, "annotated/vgg.md")),
     )
     assert re.findall(r"\[(.*?)\]\((.*?)\)", text) == [
         ("one", "layers.html.md"),
+        ("`C`", "layers.html.md"),
         ("`two`", "standardization.html.md"),
         (
             "torch.nn.Conv2d",
@@ -123,3 +112,34 @@ def test_what_programs_read_lists_every_page_once_and_reachable(site: Path) -> N
                 name,
                 target,
             )
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Two pages, one of which was somewhere else before."""
+    for name, text in {
+        "mkdocs.yml": "site_name: S\nsite_description: D\nnav:\n  - One: one.md\n  - Two: how/two.md\n",
+        "docs/references.bib": "",
+        "docs/one.md": "# One\n",
+        "docs/how/two.md": "---\nformerly:\n  old/a.html: part\n  b.html: ''\n---\n\n# Two\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_an_old_address_leads_to_the_page_that_took_it_over(project: Path) -> None:
+    files = dict(Renderings(project).files())
+    assert '<a href="../how/two.html#part">Two</a>' in files["old/a.html"]
+    assert 'content="0; url=how/two.html"' in files["b.html"]
+    assert "old/a.html" not in files["llms.txt"]
+
+
+def test_an_address_that_is_a_pages_is_no_old_one(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tools.renderings.Renderings.__init__.__defaults__", (project, ""))
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "b.html").write_text("<h1>B</h1>")
+    with pytest.raises(SystemExit, match=r"`formerly: b\.html`"):
+        main(tmp_path / "site", "")
