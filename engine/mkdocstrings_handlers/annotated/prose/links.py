@@ -17,12 +17,13 @@ from xml.etree.ElementTree import Element, SubElement
 from markdown import Extension, Markdown
 from markdown.inlinepatterns import InlineProcessor
 from markdown.treeprocessors import Treeprocessor
-from markdown.util import HTML_PLACEHOLDER_RE, AtomicString
-from markupsafe import Markup
+from markdown.util import AtomicString
 
 from ..render.highlight import Wrap
 from ..understand.resolve import Reference
 from ..understand.torch_docs import torch_url
+from .page import PRIORITIES, section
+from .section import text_of
 
 REFERENCE = r"\[(`?)([^\[\]`\n]+)\1\]\[(torch(?:\.\w+)+)?\]"
 NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?:\(\))?")
@@ -84,16 +85,13 @@ class TorchReference(InlineProcessor):
         return link, m.start(0), m.end(0)
 
 
-class Spoken(Treeprocessor):
-    """Wraps code that names something. Whoever converts the text says what its names are; in a page that nobody speaks for, nothing happens."""
-
-    def __init__(self, md: Markdown, extension: LinksExtension) -> None:
-        super().__init__(md)
-        self.extension = extension
+class Names(Treeprocessor):
+    """Wraps code that names something. In a page nobody says what its names are, so there nothing happens."""
 
     def run(self, root: Element) -> None:
-        if self.extension.href:
-            self._wrap(root, self.extension.href, set())
+        here = section()
+        if here and here.href:
+            self._wrap(root, here.href, set())
 
     def _wrap(self, parent: Element, href: Callable[[str], str | None], seen: set[str]) -> None:
         for n, child in enumerate(list(parent)):
@@ -102,7 +100,7 @@ class Spoken(Treeprocessor):
             if child.tag != "code":
                 self._wrap(child, href, seen)
                 continue
-            text = _text(self.md, child)
+            text = text_of(self.md, child)
             url = href(text) if NAME.fullmatch(text) and text not in seen else None
             seen.add(text)
             if url:
@@ -120,7 +118,7 @@ class Whole(Treeprocessor):
 
     def run(self, root: Element) -> None:
         for code in root.iter("code"):
-            text = _text(self.md, code)
+            text = text_of(self.md, code)
             if len(text) <= LONGEST and re.search(r"[ -]", text) and "\n" not in text:
                 code.set("class", f"{code.get('class', '')} nobr".strip())
         for element in list(root.iter()):
@@ -143,28 +141,12 @@ def _whole(text: str) -> tuple[str, list[Element]]:
     return first, names
 
 
-# Highlighting may have put the text away, to come back when the page is written.
-def _text(md: Markdown, code: Element) -> str:
-    text = code.text or ""
-    if stashed := HTML_PLACEHOLDER_RE.fullmatch(text):
-        text = Markup(md.htmlStash.rawHtmlBlocks[int(stashed[1])]).striptags()
-    return text
-
-
 class LinksExtension(Extension):
-    """`href` is set by the handler while it converts the prose of a module: it says where a name in it leads."""
-
-    def __init__(self, **config: Any) -> None:
-        super().__init__(**config)
-        self.href: Callable[[str], str | None] | None = None
-
     def extendMarkdown(self, md: Markdown) -> None:
-        md.registerExtension(self)
-        # Before code spans are taken out, as a name may be one.
-        md.inlinePatterns.register(TorchReference(REFERENCE, md), "annotated-links", 191)
-        # After MkDocs has turned the links to other pages into addresses; these are addresses already.
-        md.treeprocessors.register(Spoken(md, self), "annotated-spoken", -1)
-        md.treeprocessors.register(Whole(md), "annotated-whole", -2)
+        name = "annotated-links"
+        md.inlinePatterns.register(TorchReference(REFERENCE, md), name, PRIORITIES[name])
+        for name, made in (("annotated-names", Names(md)), ("annotated-whole", Whole(md))):
+            md.treeprocessors.register(made, name, PRIORITIES[name])
 
 
 def makeExtension(**config: Any) -> LinksExtension:
