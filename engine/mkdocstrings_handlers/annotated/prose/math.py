@@ -25,7 +25,7 @@ from pymdownx.util import escape_chars
 
 from ..understand.names import TIE, nearest, symbols
 from .katex import Katex, MathError
-from .page import PRIORITIES, Passage, passage, section
+from .page import GREEK, PRIORITIES, Passage, passage, section
 
 BLOCK = re.compile(rf"(?sm)^(?:{RE_DOLLAR_BLOCK}|{RE_TEX_BLOCK})[ ]*$")
 
@@ -36,7 +36,6 @@ UNSEEN = str.maketrans("", "", "{}^_ \\")
 
 
 TIED = re.compile(r' data-code="([^"]*)"')
-GREEK = "GREEK SMALL LETTER"
 
 
 def set_formula(md: Markdown, katex: Katex, tex: str, display: bool) -> str:

@@ -19,6 +19,8 @@ from markdown import Markdown
 
 from ..understand.places import Page
 
+GREEK = "GREEK SMALL LETTER"
+
 # ## Who comes first
 #
 # Python-Markdown asks its processors in the order of their priorities, the highest first. Ours, in one table, with the neighbors that they have to keep to.

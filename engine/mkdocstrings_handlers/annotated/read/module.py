@@ -17,9 +17,10 @@ import ast
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import takewhile
 
+from ..document import Output as Output, Section
 from .source import (
     Definition,
     Opening,
@@ -31,46 +32,6 @@ from .source import (
     import_zone,
     kind_of,
 )
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a notebook's cell showed: its media type, its text (`base64` for a bitmap), and `alt`, which stands for it where only text can stand."""
-
-    mime: str
-    data: str
-    alt: str = ""
-    wide: bool = False
-
-
-@dataclass(frozen=True)
-class Section:
-    """
-    ## One section
-
-    What everything else works on. Modules and executed notebooks both become a list of these, and from there on nobody knows the difference.
-
-    * `prose` is Markdown, and `prose_lines` says for each of its lines where it stands in the file, so that an error in a formula can name its place.
-    * `code` keeps the source's own lines, indentation included; `code_lines` has their numbers. They may jump: where a docstring stands between
-      a `def` and its body, the docstring is on the left and the two pieces of code meet on the right.
-    * `span` is the stretch of the file that the section covers. Spans follow one another without a gap, which is what makes *nothing is lost* easy to prove.
-    * `anchor` comes from names and words, so a link to a section survives edits to the others. A count is added only where two sections begin alike.
-    """
-
-    prose: str
-    prose_lines: tuple[int, ...]
-    code: str
-    code_lines: tuple[int, ...]
-    span: range
-    anchor: str
-    kind: str
-    name: str = ""
-    folded: int = 0
-    outputs: tuple[Output, ...] = ()
-
-    @property
-    def first_line(self) -> int:
-        return self.code_lines[0] if self.code_lines else self.span.start
 
 
 def read_module(source: str) -> list[Section]:

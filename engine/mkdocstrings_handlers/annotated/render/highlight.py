@@ -9,8 +9,8 @@ what it was, character for character.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import groupby, pairwise
 
@@ -30,15 +30,29 @@ class Wrap:
 
 
 @dataclass(frozen=True)
+class Token:
+    """A name in the code, and where it begins."""
+
+    line: int
+    start: int
+    name: str
+
+
+@dataclass(frozen=True)
 class Piece:
     text: str
     css: str
     wrap: Wrap | None
+    tie: str = ""
 
 
-def highlight(source: str, wraps: Iterable[Wrap] = ()) -> list[str]:
-    """The lines of `source` as HTML. Neighbors of one color share an element, unless a wrap begins or ends between them."""
-    source = source.removeprefix("\ufeff")
+def highlight(
+    source: str, wraps: Iterable[Wrap] = (), ties: Mapping[tuple[int, int], str] | None = None
+) -> list[str]:
+    """
+    The lines of `source` as HTML. Neighbors of one color share an element, unless a wrap begins or ends between them, or one of them is tied to a symbol:
+    `ties` has the number of the tie by line and column.
+    """
     by_line: dict[int, list[Wrap]] = defaultdict(list)
     for wrap in wraps:
         by_line[wrap.line].append(wrap)
@@ -46,11 +60,13 @@ def highlight(source: str, wraps: Iterable[Wrap] = ()) -> list[str]:
     tokens = [
         (_class(kind), text) for _, kind, text in lexer.get_tokens_unprocessed(source) if text
     ]
-    return [_html(pieces) for pieces in _lines(tokens, by_line)]
+    return [_html(pieces) for pieces in _lines(tokens, by_line, ties or {})]
 
 
 def _lines(
-    tokens: list[tuple[str, str]], wraps: dict[int, list[Wrap]]
+    tokens: list[tuple[str, str]],
+    wraps: dict[int, list[Wrap]],
+    ties: Mapping[tuple[int, int], str],
 ) -> Iterator[list[Piece]]:
     line, column = 1, 0
     pieces: list[Piece] = []
@@ -59,7 +75,9 @@ def _lines(
             if n:
                 yield pieces
                 line, column, pieces = line + 1, 0, []
-            pieces += _cut(part, css, column, wraps.get(line, []))
+            cut = _cut(part, css, column, wraps.get(line, []))
+            tie = ties.get((line, column), "")
+            pieces += [replace(piece, tie=tie) for piece in cut] if tie else cut
             column += len(part)
     yield pieces
 
@@ -78,9 +96,10 @@ def _html(pieces: list[Piece]) -> str:
     html = ""
     for wrap, wrapped in groupby(pieces, key=lambda piece: piece.wrap):
         inner = ""
-        for css, same in groupby(wrapped, key=lambda piece: piece.css):
+        for (css, tie), same in groupby(wrapped, key=lambda piece: (piece.css, piece.tie)):
             text = escape("".join(piece.text for piece in same), quote=False)
-            inner += f'<span class="{css}">{text}</span>' if css else text
+            shown = f'{css} tied" data-tie="{tie}' if tie else css
+            inner += f'<span class="{shown}">{text}</span>' if shown else text
         html += f"{wrap.opening}{inner}{wrap.closing}" if wrap else inner
     return html
 
