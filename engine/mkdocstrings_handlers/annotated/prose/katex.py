@@ -17,10 +17,10 @@ from pathlib import Path
 
 from mkdocs.exceptions import PluginError
 
+from ..assets import KATEX
+
 MACROS = {r"\code": r"\htmlData{code=#1}{#2}"}
 SERVER = Path(__file__).with_name("katex_server.js")
-# Put there when the distribution is built or installed (hatch_build.py); this repository holds none of it.
-KATEX = Path(__file__).parents[1] / "assets" / "katex"
 # `align` numbers every line. A number that no sentence refers to is noise, so the starred form is used throughout; `\tag` still works.
 NUMBERED = re.compile(r"\\(begin|end)\{(align|alignat|equation|gather)\}")
 

@@ -25,6 +25,7 @@ GREEK = "GREEK SMALL LETTER"
 #
 # Python-Markdown asks its processors in the order of their priorities, the highest first. Ours, in one table, with the neighbors that they have to keep to.
 PRIORITIES = {
+    "annotated-assets": 40,  # first, and once
     "annotated-works": 27,  # before the fences are taken out of a page
     "annotated-links": 191,  # before code spans are taken out, as a name may be one
     "annotated-math": 189.9,  # after those, before a backslash escapes anything
@@ -136,6 +137,16 @@ def _page(md: Markdown) -> Passage:
     path = page_file(md)
     text = Path(path).read_text(encoding="utf-8") if Path(path).is_file() else ""
     return Passage(path or "a page", text, range(1, text.count("\n") + 2))
+
+
+def site(md: Markdown) -> Path | None:
+    """The folder of the site that is being built."""
+    for processors in (md.treeprocessors, md.preprocessors):
+        for processor in processors:
+            config = getattr(processor, "config", None)
+            if isinstance(config, Mapping) and (folder := config.get("site_dir")):
+                return Path(config.get("root_dir") or "", folder)
+    return None
 
 
 def _files(md: Markdown) -> Iterator[object]:
