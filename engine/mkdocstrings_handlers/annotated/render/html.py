@@ -259,7 +259,12 @@ class Html:
             for key in (("", token.name), (scopes.get(token.line, ""), token.name))
             if self.met and key in met and key in self._ties
         }
-        return highlight(self.document.source.text, links, ties)
+        # A line that speaks to Jupyter (`%config …`) is none that Python reads.
+        lines = list(self.document.source.lines)
+        for section in sections:
+            for n, line in zip(section.code_lines, section.code.split("\n"), strict=False):
+                lines[n - 1] = line
+        return highlight("\n".join(lines), links, ties)
 
     def _lines(
         self, section: Section, lines: Sequence[str], start: int, stop: int | None
