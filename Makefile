@@ -109,8 +109,8 @@ $(NOTEBOOKS): %.ipynb: %.py $(LIBRARY) $(RUNS) tools/notebook.py labml_ws/house.
 	@$(PY) tools/notebook.py $<
 
 # What each module's demo prints, shown on its page.
-$(DEMOS): $(LIBRARY) tools/demo.py tools/notebook.py $(patsubst %,engine/mkdocstrings_handlers/annotated/understand/%.py,demos bindings trace) $(INSTALLED)
-	@$(PY) -m tools.demo $(@D) $(LIBRARY)
+$(DEMOS): $(LIBRARY) $(patsubst %,engine/mkdocstrings_handlers/annotated/understand/%.py,run scopes) $(INSTALLED)
+	@$(PY) -m mkdocstrings_handlers.annotated.understand.run $(@D) $(LIBRARY)
 	@touch $@
 
 # What the playground shows before anything is moved, and without JavaScript: drawn by the script that draws the rest.

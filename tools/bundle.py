@@ -9,8 +9,8 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mkdocstrings_handlers.annotated.read.code_only import code_only
-from mkdocstrings_handlers.annotated.read.source import guard, import_zone
+from mkdocstrings_handlers.annotated.document import Source
+from mkdocstrings_handlers.annotated.read.source import code_only, guard, import_zone
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "labml_ws"
@@ -70,7 +70,7 @@ class Joined:
                 for name in _defined(node):
                     self._mean(name, f"{module}.{name}", module, node)
 
-        bare = code_only(source, trailing=True)
+        bare = code_only(Source(source), trailing=True)
         tree = ast.parse(bare)
         demo = guard(tree)
         lines = bare.split("\n")[: demo.lineno - 1 if demo else None]

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from textwrap import dedent
 
-from mkdocstrings_handlers.annotated.read.module import Section, read_module
+from mkdocstrings_handlers.annotated.document import Section, Source
+from mkdocstrings_handlers.annotated.read.module import read_module
 from mkdocstrings_handlers.annotated.read.source import DEFINITIONS, first_line, guard
 
 FENCE = re.compile(r"(^[ ]*```.*?^[ ]*```[ ]*$)", re.MULTILINE | re.DOTALL)
@@ -58,7 +59,7 @@ def cells(source: str, resolve: Resolve, dropped: Callable[[ast.stmt], bool]) ->
     }
 
     # A section that begins inside a statement belongs to the cell of that statement, word for word.
-    for group in _groups(read_module(source), inner):
+    for group in _groups(read_module(Source(source)), inner):
         head = group[0]
         code = [lines[n] for n in head.code_lines if n not in gone]
         code += [empty[n] for n in head.span if n in empty]

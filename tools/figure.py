@@ -21,7 +21,9 @@ def figure(notebook: Path, heading: str) -> str:
     it has not exactly one figure and its provenance.
     """
     cells = {
-        said: cell for cell in read_notebook(notebook) for said in HEADING.findall(cell.prose)
+        said: cell
+        for cell in read_notebook(notebook).sections
+        for said in HEADING.findall(cell.prose)
     }
     if heading not in cells:
         raise ValueError(

@@ -20,11 +20,12 @@ import yaml
 from mkdocstrings_handlers.annotated.prose.cite import CITATION, EVERYTHING
 from mkdocstrings_handlers.annotated.prose.links import REFERENCE
 from mkdocstrings_handlers.annotated.prose.works import read_works
-from mkdocstrings_handlers.annotated.read.module import Section, read_module
+from mkdocstrings_handlers.annotated.document import Document, Section, Source
+from mkdocstrings_handlers.annotated.read.module import read_module
 from mkdocstrings_handlers.annotated.read.notebook import read_notebook
 from mkdocstrings_handlers.annotated.render import diff
-from mkdocstrings_handlers.annotated.understand import demos
-from mkdocstrings_handlers.annotated.understand.places import Places
+from mkdocstrings_handlers.annotated.understand.index import Index
+from mkdocstrings_handlers.annotated.understand.run import recorded
 from mkdocstrings_handlers.annotated.understand.torch_docs import torch_url
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,12 +107,12 @@ class Renderings:
             for module in shown(page.text):
                 if not module.endswith(".ipynb"):
                     found[module] = page
-                    for section in read_module(self._source(module)):
+                    for section in read_module(Source(self._source(module))):
                         found[f"{module}.{section.name}".rstrip(".")] = page
         return found
 
     def _source(self, module: str) -> str:
-        path = Places(self.root, self.docs, [self.root, self.root / "engine"]).file(module)
+        path = Index(self.root, self.docs, [self.root, self.root / "engine"]).file(module)
         if path is None:
             raise FileNotFoundError(f"{module}: there is no such module in {self.root}")
         return path.read_text()
@@ -136,22 +137,23 @@ class Renderings:
 
     def _directive(self, name: str, options: str, page: Page) -> str:
         if name.endswith(".ipynb"):
-            return "\n\n".join(_section(s) for s in read_notebook(self.root / name))
+            return "\n\n".join(_section(s) for s in read_notebook(self.root / name).sections)
         if old := re.search(r"diff_from: *(\S+)", options):
             return self._difference(old[1], name)
         if "handler: annotated" in options:
             source = self._source(name)
-            sections = read_module(source)
-            record = self.root / "build" / "demos" / f"{name}.json"
-            if demos.demo(source) and record.is_file():
-                sections = demos.with_printed(sections, source, demos.read(record)["printed"])
+            sections = read_module(Source(source))
+            folder = self.root / "build" / "demos"
+            if (folder / f"{name}.json").is_file():
+                document = Document(name, Source(source), sections)
+                sections = [*recorded(document, folder).sections]
             level = re.search(r"heading_level: *(\d)", options)
             deeper = "#" * (int(level[1]) - 1 if level else 0)
             return "\n\n".join(_section(section, deeper) for section in sections)
         return self._signature(name, page)
 
     def _difference(self, old: str, new: str) -> str:
-        places = Places(self.root, self.docs, [self.root, self.root / "engine"])
+        places = Index(self.root, self.docs, [self.root, self.root / "engine"])
         a, b = ([line.text for line in diff.find(name, places).lines] for name in (old, new))
         lines = difflib.unified_diff(a, b, old, new, lineterm="")
         return "\n".join(["```diff", *lines, "```"])

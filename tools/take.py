@@ -19,8 +19,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import nbformat
-from mkdocstrings_handlers.annotated.read.code_only import code_only
-from mkdocstrings_handlers.annotated.understand import demos
+from mkdocstrings_handlers.annotated.document import Source
+from mkdocstrings_handlers.annotated.read.source import code_only, demo
 from mkdocstrings_handlers.annotated.understand.torch_docs import torch_url
 from nbformat import v4
 
@@ -82,7 +82,7 @@ def notebook(name: str, site: str, repo: str, places: dict[str, str]) -> str:
 
     def dropped(node: ast.stmt) -> bool:
         if isinstance(node, ast.If) and "__main__" in ast.unparse(node.test):
-            return not demos.demo(source) or "sys.argv" in ast.unparse(node)
+            return not demo(Source(source).tree) or "sys.argv" in ast.unparse(node)
         return bool(alone and bundle.own(node))
 
     resolve = partial(address, site, places, places[name])
@@ -112,7 +112,7 @@ def notebook(name: str, site: str, repo: str, places: dict[str, str]) -> str:
     if name in COMMANDS:
         words, command = COMMANDS[name]
         made += [Cell("markdown", words), Cell("code", command)]
-    return text(in_format(made, partial(_printed, demos.demo(source), name)))
+    return text(in_format(made, partial(_printed, demo(Source(source).tree), name)))
 
 
 def _printed(statements: list[ast.stmt], name: str, cell: Cell) -> str:
@@ -121,7 +121,9 @@ def _printed(statements: list[ast.stmt], name: str, cell: Cell) -> str:
     if cell.kind != "code" or cell.section is None or not record.is_file():
         return ""
     lines = [node.lineno for node in statements]
-    return "".join(t for i, t in demos.read(record)["printed"] if lines[i] in cell.section.span)
+    return "".join(
+        t for i, t in json.loads(record.read_text())["printed"] if lines[i] in cell.section.span
+    )
 
 
 def checkout(repo: str, extra: str, folder: str) -> list[Cell]:
@@ -219,7 +221,7 @@ def files(docs: Path, site: str, repo: str) -> dict[str, str]:
     # Of a module that isn't there the builder says more than could be said here.
     modules = [name for name, path in paths.items() if path.is_file()]
     sources = [paths[name].read_text(encoding="utf-8") for name in modules]
-    single, *codes = formatted([bundle.single(), *map(code_only, sources)])
+    single, *codes = formatted([bundle.single(), *map(code_only, map(Source, sources))])
     found[bundle.NAME] = single
     for name, source, code in zip(modules, sources, codes, strict=True):
         place = name.replace(".", "/")

@@ -2,11 +2,12 @@
 
 from textwrap import dedent
 
-from mkdocstrings_handlers.annotated.read.module import Section, read_module, slug
+from mkdocstrings_handlers.annotated.document import Section, Source
+from mkdocstrings_handlers.annotated.read.module import read_module, slug
 
 
 def read(source: str) -> list[Section]:
-    return read_module(dedent(source).lstrip("\n"))
+    return read_module(Source(dedent(source).lstrip("\n")))
 
 
 def test_a_docstring_stands_beside_its_def_line_and_the_code_below_it() -> None:
@@ -204,13 +205,13 @@ def test_methods_have_qualified_names_and_sections_in_them_their_scope() -> None
 
 def test_an_anchor_does_not_depend_on_other_sections() -> None:
     source = "# First words here\na = 1\n# Other words\nb = 2\n"
-    before = read_module(source)[1].anchor
-    after = read_module("# A new first section\nz = 0\n" + source)[2].anchor
+    before = read(source)[1].anchor
+    after = read("# A new first section\nz = 0\n" + source)[2].anchor
     assert before == after == "other-words"
 
 
 def test_equal_beginnings_get_different_anchors() -> None:
-    anchors = [s.anchor for s in read_module("# Same\na = 1\n# Same\nb = 2\n")]
+    anchors = [s.anchor for s in read("# Same\na = 1\n# Same\nb = 2\n")]
     assert anchors == ["same", "same-2"]
 
 
@@ -226,10 +227,10 @@ def test_formulas_and_link_targets_are_not_part_of_an_anchor() -> None:
 
 
 def test_windows_line_ends_byte_order_mark_and_form_feed() -> None:
-    sections = read_module("\ufeff# One\r\na = 1\r\n\x0c\r\n# Two\r\nb = 2\r\n")
+    sections = read("\ufeff# One\r\na = 1\r\n\x0c\r\n# Two\r\nb = 2\r\n")
     assert [(s.prose, s.code.strip()) for s in sections] == [("One", "a = 1"), ("Two", "b = 2")]
 
 
 def test_an_empty_module_is_one_empty_section() -> None:
-    (section,) = read_module("")
+    (section,) = read("")
     assert (section.prose, section.code) == ("", "")

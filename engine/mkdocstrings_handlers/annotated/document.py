@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import io
+import re
 import tokenize
 import warnings
 from collections.abc import Sequence
@@ -19,12 +20,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+MAGIC = re.compile(r"^[ ]*[%!]", re.MULTILINE)
+
 
 class SourceError(ValueError):
-    """What is wrong with a file, and how to mend it. `place` is the file as a reader of the message knows it, `line` the line in it."""
+    """What is wrong with a file, and how to mend it. `place` is the file as a reader of the message knows it, `line` the line in it, if it has lines."""
 
     def __init__(self, place: str, line: int | None, message: str) -> None:
-        super().__init__(f"{place}:{line or 1}: {message}")
+        super().__init__(f"{place}:{line}: {message}" if line else f"{place}: {message}")
 
 
 # ## The file
@@ -72,7 +75,7 @@ class Source:
 
     @cached_property
     def lines(self) -> list[str]:
-        """Python ends lines at `\\n` only; `str.splitlines` would also cut at a form feed. Line 1 is `lines[0]`."""
+        """Python ends lines at a line feed only; `str.splitlines` would also cut at a form feed. Line 1 is `lines[0]`."""
         return self.text.split("\n")
 
     @cached_property
@@ -83,18 +86,24 @@ class Source:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                return ast.parse(self.text)
+                return ast.parse(self._python)
         except SyntaxError as error:
             raw = ' Begin the string with r""" to keep its backslashes.'
             hint = raw if "escape" in error.msg else ""
-            raise SourceError(self.place, error.lineno, f"{error.msg}.{hint}") from error
+            raise SourceError(self.place, error.lineno or 1, f"{error.msg}.{hint}") from error
         except ValueError as error:
             raise SourceError(self.place, 1, f"{error}.") from error
 
     @cached_property
     def tokens(self) -> list[tokenize.TokenInfo]:
         """The tokens, comments among them, which the tree leaves out."""
-        return list(tokenize.generate_tokens(io.StringIO(self.text).readline))
+        return list(tokenize.generate_tokens(io.StringIO(self._python).readline))
+
+    @property
+    def _python(self) -> str:
+        """In a notebook, a line that speaks to Jupyter (`%config …`) isn't Python. As a comment it does no harm, and every other line stays where it is."""
+        notebook = self.path is not None and self.path.suffix == ".ipynb"
+        return MAGIC.sub("#", self.text) if notebook else self.text
 
     def column(self, line: int, column: int) -> int:
         """The place of a character in a line. The tree counts bytes, and a letter can have several."""

@@ -28,7 +28,7 @@ from markdown.treeprocessors import Treeprocessor
 from markdown.util import AtomicString
 from mkdocs.exceptions import PluginError
 
-from ..understand.names import nearest
+from ..understand.symbols import nearest
 from .page import PRIORITIES, page_file, passage
 from .works import Work, read_works
 

@@ -20,7 +20,7 @@ from markdown.treeprocessors import Treeprocessor
 from markdown.util import AtomicString
 
 from ..render.highlight import Wrap
-from ..understand.resolve import Reference
+from ..understand.scopes import Reference
 from ..understand.torch_docs import torch_url
 from .page import PRIORITIES, section
 from .section import text_of

@@ -23,7 +23,7 @@ from mkdocs.exceptions import PluginError
 from pymdownx.arithmatex import RE_DOLLAR_BLOCK, RE_SMART_DOLLAR_INLINE, RE_TEX_BLOCK
 from pymdownx.util import escape_chars
 
-from ..understand.names import TIE, nearest, symbols
+from ..understand.symbols import nearest, ties, untied
 from .katex import Katex, MathError
 from .page import GREEK, PRIORITIES, Passage, passage, section
 
@@ -59,7 +59,7 @@ def set_formula(md: Markdown, katex: Katex, tex: str, display: bool) -> str:
 
 def _tie(tex: str, here: Passage) -> None:
     """Notes which names a formula ties. Each must be one that the code beside it has."""
-    for name, symbol, at in symbols(tex) if here.names is not None else ():
+    for name, symbol, at in ties(tex) if here.names is not None else ():
         place = here.place(tex, tex[:at].count("\n"))
         if name not in (here.names or ()):
             raise PluginError(
@@ -111,7 +111,7 @@ class Inline(InlineProcessor):
         element = Element("var", {"class": "math", "data-search-exclude": "true"})
         element.text = set_formula(self.md, self.katex, m.group(3), display=False)
         # A browser would break the line behind any sign of a formula, and between a formula and the comma that follows it. Long formulas must stay breakable.
-        tex = TIE.sub("", m.group(3))
+        tex = untied(m.group(3))
         if len(tex) >= 24 and len(COMMAND.sub("x", tex).translate(UNSEEN)) > 12:
             return element, m.start(0), m.end(0)
         after = data[m.end(0) : m.end(0) + 1]

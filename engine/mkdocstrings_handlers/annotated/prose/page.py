@@ -17,7 +17,7 @@ from pathlib import Path
 
 from markdown import Markdown
 
-from ..understand.places import Page
+from ..understand.index import Page
 
 GREEK = "GREEK SMALL LETTER"
 

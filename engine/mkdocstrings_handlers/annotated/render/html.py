@@ -20,17 +20,16 @@ from markupsafe import Markup
 from ..document import Document, Output, Section, Source
 from ..prose.links import code_links
 from ..prose.page import GREEK, Heading, Passage, converting
-from ..understand import crossrefs, trace
-from ..understand.legend import Entry, Explanations, Tie, legend
-from ..understand.names import Names, symbols
-from ..understand.places import Page, Places
-from ..understand.resolve import Meanings
+from ..read.source import unfenced
+from ..understand.index import Index, Page
+from ..understand.run import shapes
+from ..understand.scopes import Scopes
+from ..understand.symbols import Entry, Symbols, Tie, ties
 from .figures import inline_png, inline_svg
 from .highlight import Token, highlight
 from .take import Take
 
 CODE_SPAN = re.compile(r"`[^`\n]+`")
-PACKAGE = "__init__"
 
 
 @dataclass
@@ -83,7 +82,7 @@ class Html:
 
     document: Document
     options: Any
-    places: Places
+    index: Index
     take: Take
     here: Page
     convert: Callable[[str, int], Markup]
@@ -107,7 +106,7 @@ class Html:
             "rows": nested(rows),
             "outline": listed,
             "legend": entries,
-            "shapes": self._shapes,
+            "shapes": shapes(document),
             "take": self.take.along(
                 document.name, document.source.place, self.here.url, self.options.bundle
             ),
@@ -116,22 +115,15 @@ class Html:
     # ### What its names are
 
     @cached_property
-    def _names(self) -> Names | None:
-        return Names(self.document.source.text) if self.document.numbered else None
+    def _scopes(self) -> Scopes:
+        return self.index.scopes(self.document)
 
     @cached_property
-    def _meanings(self) -> Meanings:
-        document = self.document
-        path, module = document.source.path, document.name if document.numbered else ""
-        package = path is not None and path.stem == PACKAGE
-        return Meanings(document.source.text, module, package)
-
-    @cached_property
-    def _shapes(self) -> dict[int, tuple[str, int]]:
-        return trace.shapes(self.document.source.text, list(self.document.bindings))
+    def _symbols(self) -> Symbols | None:
+        return Symbols(self.document, self._scopes) if self.document.numbered else None
 
     def _scope(self, section: Section) -> str:
-        return self._names.scope(section) if self._names else ""
+        return self._symbols.scope(section) if self._symbols else ""
 
     # ### Ties
 
@@ -143,8 +135,8 @@ class Html:
         tied = [
             (self._scope(section), name)
             for section in self.document.sections
-            for name, _, _ in symbols(CODE_SPAN.sub("", section.prose))
-            if self._names
+            for name, _, _ in ties(CODE_SPAN.sub("", unfenced(section.prose)))
+            if self._symbols
         ]
         everywhere = {name for scope, name in tied if not scope}
         keys = [("" if name in everywhere else scope, name) for scope, name in tied]
@@ -197,15 +189,9 @@ class Html:
         )
 
     def _passage(self, section: Section, name: str) -> Passage:
-        document, names = self.document, self._names
-        if names:
-            crossrefs.check(
-                section,
-                document.source.place,
-                document.name,
-                list(document.sections),
-                self.places.paths,
-            )
+        document, symbols = self.document, self._symbols
+        if document.numbered:
+            self.index.check(document, section)
         role = section.kind if section.defines or section.kind == "module" else ""
         above = section.prose.split("\n* ", 1)[0].count("\n") + 1
         return Passage(
@@ -213,7 +199,7 @@ class Html:
             section.prose,
             section.prose_lines,
             section.name or document.name,
-            names.visible(section.name, section.kind) if names else None,
+            symbols.visible(section) if symbols else None,
             lambda text: self._leads(section, text),
             self._tied(self._scope(section)),
             Heading(section.anchor, role, name),
@@ -224,8 +210,8 @@ class Html:
 
     def _leads(self, section: Section, text: str) -> str | None:
         """Where code in the prose leads: not into the section that says it."""
-        name = self._meanings.spoken(text, section.name, section.kind)
-        url = self.places.href(name, self.here) if name else None
+        name = self._scopes.spoken(text, section.name, section.kind)
+        url = self.index.href(name, self.here) if name else None
         return url if url != f"#{section.anchor}" else None
 
     def _formerly(self, section: Section) -> Iterator[str]:
@@ -246,8 +232,8 @@ class Html:
         here = {n: section.anchor for section in sections for n in section.code_lines}
         folded = {n for section in sections for n in section.code_lines[: section.folded]}
         links = code_links(
-            self._meanings.references(),
-            lambda reference: self.places.stretch(reference, self.here),
+            self._scopes.references(),
+            lambda reference: self.index.stretch(reference, self.here),
             here,
             folded,
         )
@@ -279,12 +265,8 @@ class Html:
     # ### Its symbols
 
     def _legend(self) -> list[dict[str, Any]]:
-        document = self.document
-        if not self.met:
-            return []
-        source = document.source.text
-        explained = Explanations(source, list(document.sections), list(document.bindings))
-        return [self._symbol(entry) for entry in legend(self.met, explained)]
+        entries = self._symbols.legend(self.met) if self._symbols else []
+        return [self._symbol(entry) for entry in entries]
 
     def _symbol(self, entry: Entry) -> dict[str, Any]:
         tied = self._tied(entry.tie.scope)

@@ -1,16 +1,17 @@
 """Shapes, recorded by running: what each line bound, told in few words, and only what is the same each time."""
 
-import ast
 import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from mkdocstrings_handlers.annotated.understand import trace
+from mkdocstrings_handlers.annotated.document import Binding, Document, Source, SourceError
+from mkdocstrings_handlers.annotated.understand import run
+from mkdocstrings_handlers.annotated.understand.scopes import Scopes
 
 from mkdocstrings_handlers.annotated import AnnotatedHandler
-from tools import demo, notebook
 
 MODULE = '''"""# Traced"""
 import itertools
@@ -62,19 +63,26 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def module(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(notebook, "ROOT", project)
+    monkeypatch.chdir(project)
     path = project / "traced.py"
     path.write_text(MODULE)
     return path
 
 
-def shown(source: str, record: trace.Record) -> dict[str, str]:
-    lines = source.split("\n")
-    return {lines[n - 1].strip(): text for n, (text, _) in trace.shapes(source, record).items()}
+def record(path: Path) -> dict[str, Any]:
+    return run.run(Source.read(path))
+
+
+def shown(text: str, record: dict[str, Any]) -> dict[str, str]:
+    source = Source(text)
+    places = Scopes(source).bindings
+    bound = [Binding(places[n].line, *words) for n, *words in record["bound"]]
+    shapes = run.shapes(Document("traced", source, [], bound))
+    return {source.lines[n - 1].strip(): words for n, (words, _) in shapes.items()}
 
 
 def test_each_line_tells_what_it_bound(module: Path) -> None:
-    assert shown(MODULE, trace.run(module, demo.measure)) == {
+    assert shown(MODULE, record(module)) == {
         "def __init__(self, size: int, eps: float = 1e-5) -> None:": "size: 3",
         "self.scale = torch.ones(size)": "self.scale: [3] = 1",
         # The parameter says that later calls differ; the lines below needn't.
@@ -92,30 +100,28 @@ def test_each_line_tells_what_it_bound(module: Path) -> None:
 
 
 def test_the_record_is_the_same_each_time(module: Path) -> None:
-    assert trace.run(module, demo.measure) == trace.run(module, demo.measure)
+    assert record(module) == record(module)
 
 
 def test_a_comment_added_later_leaves_the_record_valid(module: Path) -> None:
-    record = trace.run(module, demo.measure)
+    made = record(module)
     longer = MODULE.replace("        mean = x", "        # The mean.\n        mean = x")
     longer = longer.replace('"""# Traced"""', '"""\n# Traced\n\nIt is.\n"""')
-    assert shown(longer, record) == shown(MODULE, record)
+    assert shown(longer, made) == shown(MODULE, made)
 
 
-def test_tracing_draws_no_random_number_keeps_no_tensor_and_ends(module: Path) -> None:
+def test_recording_draws_no_random_number_and_keeps_no_tensor(module: Path) -> None:
     import gc
 
     import torch
 
-    before = sys.gettrace()
-    trace.run(module, demo.measure)
+    record(module)
     torch.manual_seed(0)
     for n in (2, 3, 5, 7):
         torch.randn(6, n)
     wanted = torch.randn(1)
-    trace.run(module, demo.measure)
+    record(module)
     assert torch.equal(torch.randn(1), wanted)
-    assert sys.gettrace() is before
     gc.collect()
     alive = (o for o in gc.get_objects() if type(o) is torch.Tensor)
     assert not any(t.shape == (40, 3) for t in alive)
@@ -136,38 +142,88 @@ def test_tracing_draws_no_random_number_keeps_no_tensor_and_ends(module: Path) -
 def test_numbers_have_the_digits_that_mean_something(
     mean: float, std: float, constant: bool, text: str
 ) -> None:
-    assert trace._spread(mean, std, constant, many=True)[0] == text
+    assert run._spread(mean, std, constant, many=True)[0] == text
 
 
-def test_a_demo_that_raises_while_traced_leaves_no_tracer(module: Path) -> None:
+def test_a_demo_that_raises_leaves_everything_as_it_was(module: Path) -> None:
     module.write_text(MODULE.replace("    print(count)", "    raise KeyError(count)"))
-    before = sys.gettrace()
-    with pytest.raises(KeyError):
-        trace.run(module, demo.measure)
-    assert sys.gettrace() is before
+    before = sys.modules["__main__"], sys.argv, sys.stdout
+    line = module.read_text().split("\n").index("    raise KeyError(count)") + 1
+    with pytest.raises(SourceError, match=rf"traced\.py:{line}: the demo raised KeyError: 3"):
+        record(module)
+    assert (sys.modules["__main__"], sys.argv, sys.stdout) == before
 
 
-def test_arrays_that_are_not_torchs_have_a_shape_and_no_numbers(module: Path) -> None:
+def test_arrays_that_are_not_torchs_have_a_shape_and_no_numbers() -> None:
     array = SimpleNamespace(shape=(2, 3), dtype="uint8")
-    site = trace.Site(ast.arg("x"), 1, ("x",))
-    seen = trace.Tracer(module, demo.measure).describe(array, site, full=True)
-    assert seen == trace.Seen("uint8 [2, 3]", "", False)
+    assert run.describe(array) == run.Value("uint8 [2, 3]", "", False)
+
+
+STATEMENTS = """
+    class Thing:
+        __slots__ = ("a", "__b")
+        size: int
+        kind: str = "x".upper()
+
+        def __init__(self, a, *rest, b=2, **more):
+            "Doc."
+            self.a, self.__b = a + 1, [b, b]
+            super().__init__()
+
+        @property
+        def double(self):
+            return (twice := self.a * 2)
+
+    def generate(n):
+        for i in range(n):
+            got = yield i * 10
+            assert got is None
+
+    thing = Thing(1, 5)
+    doubled = thing.double
+    squares = [last := n * n for n in range(4)]
+    while (left := len(squares)) > 3:
+        squares.pop()
+    listed = list(generate(2))
+    x = y = thing.a + 1
+    total: int = x + y
+    total -= 1
+"""
+
+
+def test_whatever_binds_a_name_is_recorded_and_does_what_it_did(module: Path) -> None:
+    module.write_text('if __name__ == "__main__":' + STATEMENTS)
+    told = shown(module.read_text(), record(module))
+    assert told == {
+        "def __init__(self, a, *rest, b=2, **more):": "a: 1 · rest: (5,)",
+        "self.a, self.__b = a + 1, [b, b]": "self.a: 2 · self.__b: [2, 2]",
+        "return (twice := self.a * 2)": "twice: 4",
+        "def generate(n):": "n: 2",
+        "for i in range(n):": "i: 0 (then 1)",
+        "doubled = thing.double": "doubled: 4",
+        "squares = [last := n * n for n in range(4)]": "squares: [0, 1, 4, 9] · last: 0 (then 1, 4, …)",
+        "while (left := len(squares)) > 3:": "left: 4 (then 3)",
+        "listed = list(generate(2))": "listed: [0, 10]",
+        "x = y = thing.a + 1": "x: 3 · y: 3",
+        "total: int = x + y": "total: 6",
+        "total -= 1": "total: 5",
+    }
 
 
 def test_the_page_carries_the_record_and_a_switch(
     module: Path, handler: AnnotatedHandler
 ) -> None:
-    handler.recorded = "records"
-    assert demo.main(str(module.parent / "records"), str(module)) == 0
+    handler.records = module.parent / "records"
+    assert run.main(str(module.parent / "records"), str(module)) == 0
     options = handler.get_options({})
     html = handler.render(handler.collect("traced", options), options)
     line = MODULE.split("\n").index("    for width in (2, 3, 5, 7):") + 1
     assert f'id="L{line}" data-s="width: 2 (then 3, 5, …)"' in html
     assert html.count('<button type="button" class="shapes"') == 1
     # What is printed is printed once.
-    record = json.loads((module.parent / "records" / "traced.json").read_text())
-    assert [text for _, text in record["printed"]] == ["3\n"]
-    handler.recorded = ""
+    kept = json.loads((module.parent / "records" / "traced.json").read_text())
+    assert [text for _, text in kept["printed"]] == ["3\n"]
+    handler.records = None
     untold = handler.render(handler.collect("traced", options), options)
     assert "data-s=" not in untold
     assert "button" not in untold
