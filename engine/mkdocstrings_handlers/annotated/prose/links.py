@@ -2,15 +2,14 @@
 # Links
 
 Names are links, in the code and in the prose. `[torch.nn.Conv2d][]` is written like a reference to one of our own names, and leads to PyTorch's documentation. And where a docstring or a comment says
-`check_weight` or `F.layer_norm`, nothing needs to be written at all: code in the prose that [stands for something](resolve.md) becomes a link, the first time
+`check_weight` or `F.layer_norm`, nothing needs to be written at all: code in the prose that [stands for something][mkdocstrings_handlers.annotated.understand.scopes] becomes a link, the first time
 that a section says it. Headings stay as they are, and so does what is a link already.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from html import escape
+from collections.abc import Callable
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement
 
@@ -19,15 +18,12 @@ from markdown.inlinepatterns import InlineProcessor
 from markdown.treeprocessors import Treeprocessor
 from markdown.util import AtomicString
 
-from ..render.highlight import Wrap
-from ..understand.scopes import Reference
 from ..understand.torch_docs import torch_url
 from .page import PRIORITIES, section
 from .section import text_of
 
 REFERENCE = r"\[(`?)([^\[\]`\n]+)\1\]\[(torch(?:\.\w+)+)?\]"
 NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?:\(\))?")
-LINE = re.compile(r"#L\d+")
 LONGEST = 32  # characters that have room in a line on a phone
 # A number and its unit, and the name of a method: 5 %, 59 MB, WS + GN.
 JOINED = re.compile(
@@ -36,34 +32,6 @@ JOINED = re.compile(
 NUMBERED = re.compile(r"\b([A-Za-z]+-\d+)\b")
 CODE = {"code", "pre", "var"}
 ALONE = {"a", "autoref", "h1", "h2", "h3", "h4", "h5", "h6", "pre"}
-
-
-def code_links(
-    references: Iterable[Reference],
-    stretch: Callable[[Reference], tuple[int, str] | None],
-    own: Mapping[int, str],
-    folded: Container[int],
-) -> Iterator[Wrap]:
-    """
-    ## In the code
-
-    Every name that leads somewhere is a link, except into the section that it stands in; `own` has each line's. They look like code, and a page has a hundred
-    of them, so the Tab key stops once for each place they lead to. What is folded away has stops of its own; the key comes there when it is opened.
-    """
-    seen: set[str] = set()
-    for reference in sorted(references, key=lambda r: (r.line, r.start)):
-        stop, url = stretch(reference) or (0, "")
-        here = own.get(reference.line)
-        if not url or here in {url[1:], own.get(int(url[2:]) if LINE.fullmatch(url) else 0)}:
-            continue
-        again = "" if reference.line in folded or url not in seen else ' tabindex="-1"'
-        if reference.line not in folded:
-            seen.add(url)
-        opening = f'<a href="{escape(url)}"{again}>'
-        yield Wrap(reference.line, reference.start, stop, opening, "</a>")
-
-
-# ## In the prose
 
 
 class TorchReference(InlineProcessor):

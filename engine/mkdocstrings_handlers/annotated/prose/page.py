@@ -60,7 +60,7 @@ class Passage:
 
     * `names`: those that `\code` may use there, `scope` being what the names are said to be the scope of
     * `href`: where a name leads that stands in the prose
-    * `tied`: for each name that formulas tie there, [the number of the tie](ties.md)
+    * `tied`: for each name that formulas tie there, the number of the tie
     * `heading`: what a heading at its beginning carries
     * `ids`: those that the page has so far, as none may come twice
 

@@ -1,21 +1,26 @@
 """
 # Colors and links in one pass
 
-Pygments knows what each stretch of code is, and [the names](resolve.md) know where some stretches lead. Both say where a stretch stands, so they are put
+Pygments knows what each stretch of code is, and [the names][mkdocstrings_handlers.annotated.understand.scopes] know where some stretches lead. Both say where a stretch stands, so they are put
 together token by token, once per file, and only then cut into lines. A string that spans lines keeps its color, and the text stays
 what it was, character for character.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import groupby, pairwise
 
 from pygments.lexers.python import PythonLexer
 from pygments.token import STANDARD_TYPES
+
+from ..understand.scopes import Reference
+
+LINE = re.compile(r"#L\d+")
 
 
 @dataclass(frozen=True)
@@ -109,3 +114,28 @@ def _class(kind: object) -> str:
     while kind not in STANDARD_TYPES:
         kind = kind.parent  # type: ignore[attr-defined]
     return STANDARD_TYPES[kind]
+
+
+def code_links(
+    references: Iterable[Reference],
+    stretch: Callable[[Reference], tuple[int, str] | None],
+    own: Mapping[int, str],
+    folded: Container[int],
+) -> Iterator[Wrap]:
+    """
+    ## Links
+
+    Every name that leads somewhere is a link, except into the section that it stands in; `own` has each line's. They look like code, and a page has a hundred
+    of them, so the Tab key stops once for each place they lead to. What is folded away has stops of its own; the key comes there when it is opened.
+    """
+    seen: set[str] = set()
+    for reference in sorted(references, key=lambda r: (r.line, r.start)):
+        stop, url = stretch(reference) or (0, "")
+        here = own.get(reference.line)
+        if not url or here in {url[1:], own.get(int(url[2:]) if LINE.fullmatch(url) else 0)}:
+            continue
+        again = "" if reference.line in folded or url not in seen else ' tabindex="-1"'
+        if reference.line not in folded:
+            seen.add(url)
+        opening = f'<a href="{escape(url)}"{again}>'
+        yield Wrap(reference.line, reference.start, stop, opening, "</a>")

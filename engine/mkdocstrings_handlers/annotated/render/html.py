@@ -18,7 +18,6 @@ from typing import Any
 from markupsafe import Markup
 
 from ..document import Document, Output, Section, Source
-from ..prose.links import code_links
 from ..prose.page import GREEK, Heading, Passage, converting
 from ..read.source import unfenced
 from ..understand.index import Index, Page
@@ -26,7 +25,7 @@ from ..understand.run import shapes
 from ..understand.scopes import Scopes
 from ..understand.symbols import Entry, Symbols, Tie, ties
 from .figures import inline_png, inline_svg
-from .highlight import Token, highlight
+from .highlight import Token, code_links, highlight
 from .take import Take
 
 CODE_SPAN = re.compile(r"`[^`\n]+`")
