@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 from markdown import Markdown
-
 from mkdocstrings_handlers.annotated import AnnotatedHandler, get_handler
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,9 +89,7 @@ def project(tmp_path: Path, cache: Path) -> Path:
         "::: small\n    handler: annotated\n\nAn ordinary [paragraph][small.Halver]: $y^2$.\n",
         encoding="utf-8",
     )
-    (tmp_path / "mkdocs.yml").write_text(
-        CONFIG.format(cache=cache), encoding="utf-8"
-    )
+    (tmp_path / "mkdocs.yml").write_text(CONFIG.format(cache=cache), encoding="utf-8")
     return tmp_path
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from mkdocs.exceptions import PluginError
 from mkdocstrings import CollectionError
-
 from mkdocstrings_handlers.annotated import AnnotatedHandler
 
 

@@ -7,11 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mkdocstrings_handlers.annotated import AnnotatedHandler
 from mkdocstrings_handlers.annotated.document import Binding, Document, Source, SourceError
 from mkdocstrings_handlers.annotated.understand import run
 from mkdocstrings_handlers.annotated.understand.scopes import Scopes
-
-from mkdocstrings_handlers.annotated import AnnotatedHandler
 
 MODULE = '''"""# Traced"""
 import itertools

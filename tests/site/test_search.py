@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tools.browser import FOUND, QUERY
 from tests.site.index import find
+from tools.browser import FOUND, QUERY
 
 PATIENCE = 60_000  # milliseconds
 
@@ -26,9 +26,9 @@ def test_the_search_finds_a_function_by_its_name(
     tab.locator("body").press("/")
     tab.keyboard.type("weight_standardization", delay=10)
     # The list is drawn anew after each letter, so it is asked for what it must hold, never walked through.
-    result = tab.locator(FOUND).and_(
-        tab.locator('[href*="annotated/standardization.html"]')
-    ).first
+    result = (
+        tab.locator(FOUND).and_(tab.locator('[href*="annotated/standardization.html"]')).first
+    )
     expect(result).to_be_visible(timeout=PATIENCE)
     result.click()
     tab.wait_for_url("**/annotated/standardization.html*")
@@ -103,7 +103,7 @@ def test_every_entry_of_the_index_leads_somewhere(site: Path) -> None:
     file, kind = find(site)
     index = json.loads(file.read_text(encoding="utf-8"))
     script = file.with_suffix(".js").read_text(encoding="utf-8")
-    assert json.loads(script.removeprefix("var __index = ")) == index
+    assert json.loads(script.removeprefix("var __index").lstrip(" =").rstrip(";\n")) == index
     locations = [doc["location"] for doc in index[kind]]
     assert len(locations) == len(set(locations))
     for location in locations:
