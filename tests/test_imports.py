@@ -13,7 +13,7 @@ FOLDERS = {"labml_ws": ROOT, ENGINE: ROOT / "engine", "tools": ROOT, "docs": ROO
 # From what everything may ask to what asks everything: each of the engine's wings knows those before it.
 WINGS = [
     f"{ENGINE}.{name}"
-    for name in ("document", "read", "understand", "prose", "render", "handler")
+    for name in ("document", "assets", "read", "understand", "prose", "render", "handler")
 ]
 # What each part may import of ours, besides itself. A module belongs to the part with the longest name that fits.
 MAY = {wing: WINGS[:n] for n, wing in enumerate(WINGS)} | {

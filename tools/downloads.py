@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mkdocstrings_handlers.annotated.document import Source
 from mkdocstrings_handlers.annotated.read.source import code_only, demo
+from mkdocstrings_handlers.annotated.render.markdown import names
 from mkdocstrings_handlers.annotated.render.notebook import Cell, cells, markdown, written
 from mkdocstrings_handlers.annotated.understand.index import Index
 from mkdocstrings_handlers.annotated.understand.run import recorded
@@ -49,11 +50,6 @@ class Site:
         """The place in the site of the page that shows a module or a notebook."""
         return self.index.pages[name].removesuffix(".md") + ".html"
 
-    def link(self, page: str, words: str, name: str) -> str:
-        """A link from a page, with a full address; only its words where it has none."""
-        address = name if "://" in name else self.address(page, name)
-        return f"[{words}]({address})" if address else words
-
     def address(self, page: str, name: str) -> str:
         """
         Where a link leads, from the name of an object or from an address as it stands in the source of a page; nowhere while
@@ -63,7 +59,7 @@ class Site:
             return torch_url(name) or ""
         if not self.url:
             return ""
-        if re.fullmatch(r"[\w.]+", name) and not name.endswith((".md", ".html", ".ipynb")):
+        if names(name):
             path, anchor = self.index.find(name) or ("", "")
             if not path:
                 return ""
@@ -91,13 +87,13 @@ def notebook(name: str, site: Site) -> str:
         own = isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{package}.")
         return alone and own
 
-    opening, *rest = cells(document, partial(site.link, site.page(name)), dropped)
+    opening, *rest = cells(document, partial(site.address, site.page(name)), dropped)
     install = "It needs PyTorch and nothing else: `pip install torch`."
     setup = []
     if needed:
         (code,) = single.tidy([single.joined([*needed, module], skipped=[module])], "I", "F401")
         title = f"# @title What {module} takes from {' and '.join(needed)}"
-        setup = [Cell("code", f"{title}\n{code}", folded=True)]
+        setup = [Cell("code", f"{title}\n{code}")]
     if not alone:
         extra = "train" if package == PACKAGE else "site"
         install = f"It needs a checkout of the project: there, `pip install -e '.[{extra}]'`."
@@ -130,9 +126,9 @@ def checkout(repo: str, extra: str, folder: str) -> list[Cell]:
 def tutorial(path: Path, site: Site) -> str:
     """The notebook that the site shows, with a cell before it that fetches what it reads."""
     entries = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    link = partial(site.link, site.page(path.relative_to(ROOT).as_posix()))
+    resolve = partial(site.address, site.page(path.relative_to(ROOT).as_posix()))
     for entry in (entry for entry in entries if entry["cell_type"] == "markdown"):
-        entry["source"] = markdown("".join(entry["source"]), link)
+        entry["source"] = markdown("".join(entry["source"]), resolve)
     folder = path.parent.relative_to(ROOT).as_posix()
     return written(checkout(site.repo, "train", folder), entries)
 

@@ -22,7 +22,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import quote
 
 from tools import fonts
 
@@ -35,12 +34,9 @@ SHEET = re.compile(
 SCRIPT = re.compile(r'[ \t]*<script src="([^"]*?)(assets/[^"]+)"(?: defer)?></script>\n?')
 INLINE = re.compile(r"<script(?P<attributes>[^>]*)>(?P<code>.*?)</script>", re.DOTALL)
 CANONICAL = re.compile(r'[ \t]*<link rel="canonical"[^>]*>\n?')
-HAS = re.compile(r"\bbody:has\(\.([\w-]+)\)")
 PIXELS = re.compile(
     r'<image href="data:image/png;base64,((?:[A-Za-z0-9+/=\s]|&#10;){4000,})"([^>]*?) ?/>'
 )
-ICON = re.compile(r'(<link rel="icon" href=")[^":]*?(assets/[^"]+\.svg)(?=")')
-ICON_SAFE = " !$'()*+,-./:;=?@[]_{}~"
 HEADING = re.compile(r"<h([1-6])\b(.*?)</h\1>", re.DOTALL)
 CHARSET = '<meta charset="utf-8">'
 FORMULA = 'class="katex'
@@ -53,6 +49,8 @@ SETTINGS = {
     # element anew. A browser takes the first such `meta`, which is in overrides/main.html.
     '("meta",{name:"color-scheme"})': '("meta",{name:"theme-scheme"})',
 }
+# A browser looks at the whole page again for `:has` whenever anything in it changes; a class says it once.
+ANNOTATED, HAS_ANNOTATED = "body:has(.annotated)", "body.has-annotated"
 POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -88,21 +86,21 @@ def finish(site: Path, site_url: str = "", cache: Path = CACHE) -> None:
     fonts.shrink_all(
         [site / s for s in others], [site / s for s in katex], [*pages.values()], words, cache
     )
-    parts = body_parts([site / sheet for sheet in others])
-    for script in (site / script for script in scripts):
-        code = script.read_text(encoding="utf-8")
-        for theirs, ours in SETTINGS.items():
-            code = code.replace(theirs, ours)
-        script.write_text(code, encoding="utf-8")
+    for files, changes in ((others, {ANNOTATED: HAS_ANNOTATED}), (scripts, SETTINGS)):
+        for path in (site / file for file in files):
+            text = path.read_text(encoding="utf-8")
+            for old, new in changes.items():
+                text = text.replace(old, new)
+            path.write_text(text, encoding="utf-8")
     built = bundle(site, {"site": others, "katex": katex}, {"site": scripts}, [*pages])
 
     for path, text in pages.items():
         text = relink(text, built, {*sheets, *scripts})
         # Zensical gives every page an address, even where nobody has said what the site's is.
         text = text if site_url else CANONICAL.sub("", text)
-        text = raise_headings(name_parts(text, parts))
-        text = ICON.sub(icon_in_page(site), PIXELS.sub(pixels_in_file(site, path), text))
-        pages[path] = text
+        if 'class="annotated' in text:
+            text = text.replace("<body ", '<body class="has-annotated" ', 1)
+        pages[path] = PIXELS.sub(pixels_in_file(site, path), raise_headings(text))
     declare_policy(site, pages, in_pages=bool(site_url))
     for path, text in pages.items():
         path.write_text(text, encoding="utf-8")
@@ -129,7 +127,9 @@ def bundle(
         "content": [
             str(p) for p in [*pages, *(site / s for files in js.values() for s in files)]
         ],
-        "theirs": [f for f in linked if re.search(r"/(stylesheets|vendor)/|/_mkdocstrings", f)],
+        "theirs": [
+            f for f in linked if re.search(r"/(stylesheets|vendor|katex)/|/_mkdocstrings", f)
+        ],
         "css": css,
         "js": js,
     }
@@ -171,36 +171,13 @@ def relink(text: str, built: dict[str, str], bundled: set[str]) -> str:
     return SCRIPT.sub("", head) + "".join(f"      {link}\n" for link in links) + tail
 
 
-def body_parts(sheets: list[Path]) -> set[str]:
-    """
-    The classes that sheets ask a body for. `body:has(.annotated)` reads well, but makes a browser look at the whole page
-    again whenever anything in it changes; it becomes `body.has-annotated`.
-    """
-    parts = set()
-    for sheet in sheets:
-        css = sheet.read_text(encoding="utf-8")
-        parts |= set(HAS.findall(css))
-        sheet.write_text(HAS.sub(r"body.has-\1", css), encoding="utf-8")
-    return parts
-
-
-def name_parts(text: str, parts: set[str]) -> str:
-    """The page, whose body says in a class which of the parts it has."""
-    names = [
-        f"has-{part}"
-        for part in sorted(parts)
-        if re.search(rf'class="([^"]* )?{part}[ "]', text)
-    ]
-    return text.replace("<body ", f'<body class="{" ".join(names)}" ', 1) if names else text
-
-
 def sweep(site: Path, bundled: list[str]) -> None:
     """Removes what no page asks for any more: what went into a bundle, maps of it, stemmers of other languages."""
     assets = site / "assets"
     for file in (
         *(site / name for name in bundled),
         *assets.rglob("*.map"),
-        *assets.glob("vendor/**/*.woff2"),
+        *assets.rglob("*.woff2"),
         *assets.glob("javascripts/lunr/**/*.js"),
     ):
         file.unlink(missing_ok=True)
@@ -219,8 +196,8 @@ def sweep(site: Path, bundled: list[str]) -> None:
 
 def raise_headings(text: str) -> str:
     """
-    A docstring's heading may come two levels below the object that it describes; someone who goes from heading to heading
-    would look for the one between.
+    A docstring's heading comes two levels below the object that the reference describes; someone who goes from heading to
+    heading would look for the one between.
 
     >>> raise_headings('<h1>A</h1><h3 id="b">B</h3><h4>C</h4><h3>D</h3>')
     '<h1>A</h1><h2 id="b">B</h2><h3>C</h3><h2>D</h2>'
@@ -253,16 +230,6 @@ def pixels_in_file(site: Path, page: Path) -> Callable[[re.Match[str]], str]:
         return f"<foreignObject{data[2]}><noscript>{image}</noscript></foreignObject>"
 
     return in_file
-
-
-def icon_in_page(site: Path) -> Callable[[re.Match[str]], str]:
-    """The icon travels in the page: it is smaller than the question for it."""
-
-    def in_page(link: re.Match[str]) -> str:
-        drawing = (site / link[2]).read_text(encoding="utf-8").strip()
-        return f"{link[1]}data:image/svg+xml,{quote(drawing, safe=ICON_SAFE)}"
-
-    return in_page
 
 
 # ## What may run

@@ -12,23 +12,17 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, partial
 from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
 
-import griffe
 import yaml
-from mkdocstrings_handlers.annotated.prose.cite import EVERYTHING
 from mkdocstrings_handlers.annotated.prose.works import read_works
-from mkdocstrings_handlers.annotated.render import markdown
-from mkdocstrings_handlers.annotated.render.diff import find
-from mkdocstrings_handlers.annotated.understand.index import Directive, Index
-from mkdocstrings_handlers.annotated.understand.run import recorded
-from mkdocstrings_handlers.annotated.understand.torch_docs import torch_url
+from mkdocstrings_handlers.annotated.render.markdown import Writer, address
+from mkdocstrings_handlers.annotated.understand.index import Index
 
-from tools.run import PACKAGE, ROOT
+from tools.run import ROOT
 
 FRONT = re.compile(r"\A---\n(.*?)\n---\n+", re.DOTALL)
 MOVED = Template((ROOT / "overrides" / "moved.html").read_text("utf-8"))
@@ -53,77 +47,24 @@ class Renderings:
     """All pages of the navigation."""
 
     def __init__(self, root: Path = ROOT, site_url: str = "") -> None:
-        self.site_url = site_url and f"{site_url.rstrip('/')}/"
-        self.index = Index(root, root / "docs", [root, root / "engine"])
+        docs, self.site_url = root / "docs", site_url and f"{site_url.rstrip('/')}/"
         # `!ENV` and other tags say nothing about pages.
         loader = type("Loader", (yaml.SafeLoader,), {})
         loader.add_multi_constructor("", lambda *_: None)  # type: ignore[attr-defined]
         self.config = yaml.load((root / "mkdocs.yml").read_text("utf-8"), loader)
-        self.works = read_works(self.index.docs / "references.bib")
+        index = Index(root, docs, [root, root / "engine"])
+        works = read_works(docs / "references.bib")
+        self.writer = Writer(index, works, root / "build" / "demos")
         self.pages = [self._page(*entry) for entry in entries(self.config["nav"])]
 
     def _page(self, title: str, path: str, group: str) -> Page:
-        text = (self.index.docs / path).read_text("utf-8")
+        text = (self.writer.index.docs / path).read_text("utf-8")
         front = FRONT.match(text)
         meta = yaml.safe_load(front[1]) if front else {}
         return Page(path, title, group, meta, text[front.end() :] if front else text)
 
-    # ## One page
-
     def markdown(self, page: Page) -> str:
-        works = "\n".join(work.markdown() for work in self.works.values())
-        text = page.text.replace(EVERYTHING, works)
-        return markdown.page(text, self.block, partial(self.link, page))
-
-    def block(self, directive: Directive) -> str:
-        """What a page shows of a module, a notebook or an object, with the source's own links."""
-        if directive.options.get("handler") != "annotated":
-            return self.signature(directive.name)
-        options = directive.options.get("options") or {}
-        if old := options.get("diff_from"):
-            sides = (find(name, self.index) for name in (old, directive.name))
-            before, after = ([line.text for line in side.lines] for side in sides)
-            return markdown.difference(old, directive.name, before, after)
-        records = self.index.root / "build" / "demos"
-        document = recorded(self.index.document(directive.name), records)
-        return markdown.markdown(document, options.get("heading_level", 1))
-
-    def signature(self, name: str) -> str:
-        """What the reference says of a name: how it is called, and where the reasons are."""
-        member = self._package[name.partition(".")[2]]
-        target = member.final_target if isinstance(member, griffe.Alias) else member
-        if not isinstance(target, griffe.Class | griffe.Function):
-            return f"`{name}`: [on the page](reference.md)."
-        call = target.signature() or f"{target.name}(…)"
-        home = f"\n\n[Explained][{name}]" if self.index.find(name) else ""
-        return f"### {target.name}\n\n```python\n{call}\n```{home}"
-
-    @cached_property
-    def _package(self) -> griffe.Module:
-        package = griffe.load(PACKAGE, search_paths=[self.index.root], allow_inspection=False)
-        assert isinstance(package, griffe.Module)
-        return package
-
-    def link(self, page: Page, words: str, name: str) -> str:
-        """A link from a page to the Markdown of another."""
-
-        def to(path: str) -> str:
-            return (
-                f"{posixpath.relpath(path, posixpath.dirname(page.path) or '.')[:-3]}.html.md"
-            )
-
-        if name.startswith("@"):
-            return f"[{words or self.works[name[1:]].label}]({to('bibliography.md')})"
-        if name.split(".")[0] == "torch" and (url := torch_url(name)):
-            return f"[{words}]({url})"
-        if place := self.index.find(name) if re.fullmatch(r"[\w.]+", name) else None:
-            return f"[{words}]({to(place[0])})"
-        path, sign, anchor = name.partition("#")
-        if "://" not in name and path.endswith(".md"):
-            path = f"{path[:-3]}.html.md"
-        return f"[{words}]({path}{sign}{anchor})"
-
-    # ## All of them
+        return self.writer.page(page.path, page.text)
 
     def llms(self) -> str:
         lines = [
@@ -136,7 +77,7 @@ class Renderings:
             lines.append(f"\n## {group}\n")
             for page in (page for page in self.pages if page.group == group):
                 about = page.meta.get("description")
-                link = f"[{page.title}]({self.site_url}{page.html}.md)"
+                link = f"[{page.title}]({self.site_url}{address(page.path)})"
                 lines.append(f"- {link}" + (f": {about}" if about else ""))
         return "\n".join(lines) + "\n"
 
@@ -153,7 +94,7 @@ class Renderings:
 
     def files(self) -> Iterator[tuple[str, str]]:
         for page in self.pages:
-            yield f"{page.html}.md", self.markdown(page)
+            yield address(page.path), self.markdown(page)
         yield from self.moved()
         yield "llms.txt", self.llms()
         sitemap = f"Sitemap: {self.site_url}sitemap.xml\n" if self.site_url else ""

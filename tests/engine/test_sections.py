@@ -359,17 +359,6 @@ def test_a_joined_line_shifts_no_number_after_it() -> None:
     assert raw.prose_lines == (2, 3, 4, 5, 6, 7)
 
 
-def test_docstrings_that_are_put_together_have_their_own_lines() -> None:
-    (section,) = read('''
-        def f():
-            ("One.\\\\"
-             r"""
-            Two.
-            """)
-        ''')
-    assert section.code  # Brackets around it: no line of it stands alone, so it stays code.
-
-
 def test_a_rule_of_signs_is_no_heading() -> None:
     sections = read("""
         # ##########

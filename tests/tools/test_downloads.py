@@ -354,9 +354,6 @@ def test_links_lead_to_the_site_or_are_plain_words() -> None:
     assert address("#below") == "https://site.test/annotated/vgg.html#below"
     assert address("labml_ws.layers", site="") == ""
     assert address("torch.nn.Conv2d", site="").startswith("https://docs.pytorch.org/")
-    site = downloads.Site(project)
-    assert site.link("annotated/vgg.html", "a", "b.md") == "a"
-    assert site.link("annotated/vgg.html", "a", "https://d.test/e") == "[a](https://d.test/e)"
 
 
 def test_with_a_repository_a_notebook_that_needs_the_project_fetches_it(

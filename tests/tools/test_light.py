@@ -30,7 +30,7 @@ def site(tmp_path: Path, root: Path) -> Path:
     site = tmp_path / "site"
     for name, kind in {
         "index.html": "plain",
-        "how/a.html": "grand",
+        "how/a.html": "annotated annotated-module",
         "math.html": "katex",
     }.items():
         path = site / name
@@ -39,7 +39,7 @@ def site(tmp_path: Path, root: Path) -> Path:
     assets = {
         "stylesheets/main.css": ".md-source{color:red}.never-seen{color:blue}",
         "vendor/katex/katex.css": ".katex{color:green}",
-        "own.css": "body:has(.grand) p { margin: 0 } .kept-though-unused { margin: 0 }",
+        "own.css": "body:has(.annotated) p { margin: 0 } .kept-though-unused { margin: 0 }",
         "theme.min.js": '"use strict";window.theme=1;',
         "own.js": "window.own = 1; // said aloud",
     }
@@ -89,9 +89,9 @@ def test_what_one_page_alone_loads_stays_a_file_and_comes_after_the_rest(site: P
 
 def test_a_page_says_in_a_class_what_its_sheets_ask_of_it(site: Path) -> None:
     finish(site)
-    assert "body.has-grand p" in text(site, "site.*.css")
-    assert '<body class="has-grand"' in (site / "how" / "a.html").read_text()
-    assert "has-grand" not in (site / "index.html").read_text()
+    assert "body.has-annotated p" in text(site, "site.*.css")
+    assert '<body class="has-annotated"' in (site / "how" / "a.html").read_text()
+    assert "has-annotated" not in (site / "index.html").read_text()
 
 
 def test_the_policy_names_each_inline_script_and_no_other(site: Path) -> None:

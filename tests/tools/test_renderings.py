@@ -1,13 +1,11 @@
 """The pages as programs read them: complete, in order, and linked with each other."""
 
 import re
-from functools import partial
 from pathlib import Path
 
 import pytest
 from mkdocstrings_handlers.annotated.document import Source
 from mkdocstrings_handlers.annotated.read.module import read_module
-from mkdocstrings_handlers.annotated.render import markdown
 
 from tools.renderings import Page, Renderings, main
 
@@ -46,26 +44,6 @@ def test_what_a_demo_prints_and_a_figure_shows_is_there(
     assert re.search(r"```text\nWhat becomes of odd weights\n +fan-in 1 ", table)
 
 
-def test_references_become_links_to_the_other_renderings(renderings: Renderings) -> None:
-    text = markdown.prose(
-        "[one][labml_ws.layers] [`C`][labml_ws.Conv2d] [`two`][labml_ws.standardization.standardize] [torch.nn.Conv2d][] "
-        "[@ba2016layer] [here](vgg.md#x) [out](https://example.org/a.md)",
-        partial(renderings.link, page(renderings, "annotated/vgg.md")),
-    )
-    assert re.findall(r"\[(.*?)\]\((.*?)\)", text) == [
-        ("one", "layers.html.md"),
-        ("`C`", "layers.html.md"),
-        ("`two`", "standardization.html.md"),
-        (
-            "torch.nn.Conv2d",
-            "https://docs.pytorch.org/docs/stable/generated/torch.nn.Conv2d.html",
-        ),
-        ("Ba et al., 2016", "../bibliography.html.md"),
-        ("here", "vgg.html.md#x"),
-        ("out", "https://example.org/a.md"),
-    ]
-
-
 def test_no_reference_is_left_unresolved(renderings: Renderings) -> None:
     for each in renderings.pages:
         text = re.sub(
@@ -80,9 +58,7 @@ def test_no_reference_is_left_unresolved(renderings: Renderings) -> None:
 
 
 def test_code_that_looks_like_a_reference_stays(renderings: Renderings) -> None:
-    assert "`[@wei2008dynamics]` cites" in renderings.markdown(
-        page(renderings, "how/references.md")
-    )
+    assert "`[@wei2008dynamics]` cites" in renderings.markdown(page(renderings, "how/prose.md"))
 
 
 def test_addresses_are_absolute_only_where_the_site_has_one() -> None:

@@ -19,24 +19,27 @@ from typing import Any
 from ..document import Document, Section, SourceError
 from ..read.source import DEFINITIONS, guard, lines_of
 from ..understand.symbols import untied
-from .markdown import Link, prose
+from .markdown import names, prose
 
 ALIGN = re.compile(r"\\begin\{align\*?\}(.*?)\\end\{align\*?\}", re.DOTALL)
+# From the name of an object, or an address as a page writes it, to a full address; an empty one if there is none.
+Resolve = Callable[[str], str]
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """`kind` is `markdown` or `code`, `output` what the cell printed. A `folded` cell is there because others need it; nobody came for it."""
+    """`kind` is `markdown` or `code`, `output` what the cell printed."""
 
     kind: str
     source: str
     output: str = ""
-    folded: bool = False
 
 
 def cells(
-    document: Document, link: Link, dropped: Callable[[ast.stmt], bool]
+    document: Document,
+    resolve: Resolve,
+    dropped: Callable[[ast.stmt], bool] = lambda statement: False,
 ) -> Iterator[Cell]:
     """The cells of a module. `dropped` says which of its statements, and of its demo's, are left out. Raises `SourceError` for code that can't be moved."""
     tree, lines = document.source.tree, ["", *_absolute(document)]
@@ -61,7 +64,7 @@ def cells(
             for n in section.span
         ]
         if first.prose:
-            yield Cell("markdown", markdown(first.prose, link))
+            yield Cell("markdown", markdown(first.prose, resolve))
         if any(line.strip() for line in code):
             text = _unindented("\n".join(code).strip("\n"), document, first.first_line)
             outputs = [
@@ -70,14 +73,24 @@ def cells(
             yield Cell("code", text, "".join(outputs))
 
 
-def markdown(text: str, link: Link) -> str:
+def markdown(text: str, resolve: Resolve) -> str:
     """Prose as a notebook understands it."""
+
+    def link(words: str, name: str) -> str:
+        if name.startswith("@") or (names(name) and "." not in name):
+            return ""
+        url = name if "://" in name else resolve(name)
+        return f"[{words}]({url})" if url else words
+
     aligned = r"$$\\begin{aligned}\1\\end{aligned}$$"
     return prose(text, link, lambda piece: ALIGN.sub(aligned, untied(piece)))
 
 
 def written(cells: Sequence[Cell], others: Sequence[dict[str, Any]] = ()) -> str:
-    """A notebook file with these cells, and after them others that are in its format already. No name in it is random."""
+    """
+    A notebook's file with these cells, and after them others that are in its format already. No name in it is random. A cell whose code begins with `# @title` is
+    folded, in Colab and in Jupyter: nobody came for it.
+    """
     entries = [*map(_entry, cells), *others]
     for number, entry in enumerate(entries):
         entry["id"] = f"cell-{number}"
@@ -94,7 +107,7 @@ def _entry(cell: Cell) -> dict[str, Any]:
     }
     if cell.kind == "code":
         entry |= {"execution_count": None, "outputs": []}
-    if cell.folded:
+    if cell.source.startswith("# @title"):
         entry["metadata"] = {"cellView": "form", "jupyter": {"source_hidden": True}}
     if cell.output:
         stream = {"name": "stdout", "output_type": "stream", "text": _lines(cell.output)}
