@@ -7,7 +7,8 @@ import warnings
 from pathlib import Path
 
 import pytest
-from mkdocstrings_handlers.annotated.read.code_only import code_only
+from mkdocstrings_handlers.annotated.document import Source, SourceError
+from mkdocstrings_handlers.annotated.read.source import code_only
 
 from tests.engine.test_lossless import standard_library
 
@@ -54,13 +55,13 @@ def comments(source: str) -> list[str]:
 
 @pytest.mark.parametrize(("source", "wanted"), AWKWARD.values(), ids=AWKWARD)
 def test_prose_is_cut_out_and_nothing_else(source: str, wanted: str) -> None:
-    assert code_only(source) == wanted
+    assert code_only(Source(source)) == wanted
     assert tree(wanted) == tree(source)
 
 
 def test_comments_at_the_end_of_a_line_can_be_kept() -> None:
     source = "# why\nx = f(y)  # [O, I]\n"
-    assert code_only(source, trailing=True) == "x = f(y)  # [O, I]\n"
+    assert code_only(Source(source), trailing=True) == "x = f(y)  # [O, I]\n"
 
 
 def test_the_standard_library_computes_the_same_without_its_prose() -> None:
@@ -74,18 +75,21 @@ def test_the_standard_library_computes_the_same_without_its_prose() -> None:
                 wanted = tree(source)
             except (SyntaxError, UnicodeDecodeError):
                 continue
-            bare = code_only(source)
+            try:
+                bare = code_only(Source(source))
+            except SourceError:  # an escape sequence that Python warns of
+                continue
             assert tree(bare) == wanted, path
             assert not [c for c in comments(bare) if not c.startswith("#!")], path
         read += 1
     assert read >= 500
 
 
-def test_this_projects_own_modules_have_no_prose_left(node_modules: Path) -> None:
-    root = node_modules.parent
+def test_this_projects_own_modules_have_no_prose_left() -> None:
+    root = Path(__file__).parents[2]
     for folder in ("labml_ws", "engine/mkdocstrings_handlers/annotated"):
         for path in sorted((root / folder).rglob("*.py")):
-            bare = code_only(path.read_text(encoding="utf-8"))
+            bare = code_only(Source.read(path))
             assert tree(bare) == tree(path.read_text(encoding="utf-8"))
             assert comments(bare) == []
             assert not any(

@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mkdocs.exceptions import PluginError
 from mkdocstrings import CollectionError
+from mkdocstrings_handlers.annotated.document import Source
+from mkdocstrings_handlers.annotated.read import source as reading
 from mkdocstrings_handlers.annotated.read.source import definitions
-from mkdocstrings_handlers.annotated.render.diff import Line, _blocks, code_of, compare, folded
+from mkdocstrings_handlers.annotated.render.diff import Line, _blocks, compare, folded
 
 from mkdocstrings_handlers.annotated import AnnotatedHandler
 
@@ -53,6 +55,10 @@ def without_docstrings(tree: ast.AST) -> str:
     return ast.dump(tree)
 
 
+def code_of(source: str, name: str) -> list[Line]:
+    return [Line(*line) for line in reading.code_of(Source(source), name) or ()]
+
+
 def code(lines: list[Line]) -> str:
     return "\n".join(line.text for line in lines)
 
@@ -77,7 +83,7 @@ def test_the_code_of_an_object_is_the_object_without_its_docstrings(name: str) -
 def test_what_is_gone_and_common_is_the_old_code_and_what_came_and_common_the_new(
     one: str, other: str
 ) -> None:
-    old, new = (code_of(*OBJECTS[name]) or [] for name in (one, other))
+    old, new = (code_of(*OBJECTS[name]) for name in (one, other))
     old, new = old[:30], new[:30]
     rows = compare(old, new)
     assert [(r.old.number, r.old.text) for r in rows if r.old] == [

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from mkdocs.exceptions import PluginError
+from mkdocstrings_handlers.annotated.document import Document, Source
 from mkdocstrings_handlers.annotated.read.module import read_module
-from mkdocstrings_handlers.annotated.understand.legend import items, plain
-from mkdocstrings_handlers.annotated.understand.names import Names, symbols
+from mkdocstrings_handlers.annotated.understand.scopes import Scopes
+from mkdocstrings_handlers.annotated.understand.symbols import Symbols, items, plain, ties
 
 from mkdocstrings_handlers.annotated import AnnotatedHandler
 
@@ -137,7 +138,7 @@ def bare(symbol: str) -> str:
 
 def untied(tex: str, symbol: str) -> bool:
     """Whether a symbol stands in what is left of a formula without its ties."""
-    for name, inner, _ in symbols(tex):
+    for name, inner, _ in ties(tex):
         tex = tex.replace(f"\\code{{{name}}}{{{inner}}}", " ")
     tex = re.sub(r"_(\{[^{}]*\}|\w)|\\(text|mathbb|begin|end)\{[^{}]*\}", "", tex)
     tex = re.sub(r"(\\(?:hat|bar|tilde)) *", r"\1", tex)
@@ -149,8 +150,9 @@ def untied(tex: str, symbol: str) -> bool:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_a_symbol_that_is_tied_once_is_tied_wherever_its_name_is_in_scope(path: Path) -> None:
-    source = path.read_text(encoding="utf-8")
-    sections, names = read_module(source), Names(source)
+    source = Source.read(path)
+    document = Document(path.stem, source, read_module(source))
+    sections, names = document.sections, Symbols(document, Scopes(source))
     formulas = [
         (section, next(filter(None, m.groups())))
         for section in sections
@@ -159,24 +161,24 @@ def test_a_symbol_that_is_tied_once_is_tied_wherever_its_name_is_in_scope(path: 
     tied = {
         (names.scope(section), name, bare(symbol))
         for section, tex in formulas
-        for name, symbol, _ in symbols(tex)
+        for name, symbol, _ in ties(tex)
     }
     left = [
         f"{path.name}:{section.first_line}: {symbol} in {tex!r} is `{name}`"
         for section, tex in formulas
         for scope, name, symbol in sorted(tied)
         if scope in ("", names.scope(section))
-        and name in names.visible(section.name, section.kind)
+        and name in names.visible(section)
         and untied(tex, symbol)
     ]
     assert left == []
 
 
 def test_the_library_ties_its_symbols() -> None:
-    ties = {path.stem: len(list(symbols(path.read_text(encoding="utf-8")))) for path in MODULES}
-    assert ties["standardization"] > 20
-    assert ties["batch_channel_norm"] > 30
-    assert ties["layers"] > 8
+    counts = {path.stem: len(list(ties(path.read_text(encoding="utf-8")))) for path in MODULES}
+    assert counts["standardization"] > 20
+    assert counts["batch_channel_norm"] > 30
+    assert counts["layers"] > 8
 
 
 @pytest.mark.parametrize(

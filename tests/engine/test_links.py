@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from mkdocstrings_handlers.annotated.understand.places import Page, Places, address
+from mkdocstrings_handlers.annotated.understand.index import Index, Page, address
 from mkdocstrings_handlers.annotated.understand.torch_docs import (
     ATTRIBUTES,
     DOCS,
@@ -279,12 +279,12 @@ def test_a_name_that_a_package_passes_on_leads_to_its_definition(project: Path) 
     )
     (project / "docs" / "a.md").write_text("```\n::: pack.inner\n    handler: annotated\n```\n")
     (project / "docs" / "b.md").write_text("::: pack.inner\n")
-    places = Places(project, project / "docs")
-    assert places.find("pack.g") == ("sub/pack.md", "pack.inner.f")
-    assert places.find("pack.inner.bare") == ("sub/pack.md", "L5")
-    assert places.find("pack.inner.nothing") is None
-    assert places.find("pack.loop") is None
-    assert places.href("pack.g", Page("x/y.md", "x/y.html")) == "../sub/pack.html#pack.inner.f"
+    index = Index(project, project / "docs")
+    assert index.find("pack.g") == ("sub/pack.md", "pack.inner.f")
+    assert index.find("pack.inner.bare") == ("sub/pack.md", "pack.inner.bare")
+    assert index.find("pack.inner.nothing") is None
+    assert index.find("pack.loop") is None
+    assert index.href("pack.g", Page("x/y.md", "x/y.html")) == "../sub/pack.html#pack.inner.f"
 
 
 @pytest.mark.parametrize(

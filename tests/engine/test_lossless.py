@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mkdocstrings_handlers.annotated.document import Source, SourceError
 from mkdocstrings_handlers.annotated.read.module import read_module
 
 
@@ -31,7 +32,7 @@ def speaking_lines(source: str) -> set[int]:
 
 def assert_lossless(source: str) -> None:
     lines = source.split("\n")
-    sections = read_module(source)
+    sections = read_module(Source(source))
     may_speak = speaking_lines(source)
 
     # The spans are the file: one after the other, without a gap but for blank lines above the first.
@@ -54,7 +55,7 @@ def assert_lossless(source: str) -> None:
                 continue
             assert n in may_speak, f"line {n} is neither code nor prose: {lines[n - 1]!r}"
             if "\\" not in lines[n - 1] and (
-                words := lines[n - 1].strip().strip("#rRuU\"'").split()
+                words := lines[n - 1].strip().strip("#rRuU\"' ").split()
             ):
                 assert words[-1].rstrip("\"'") in (
                     section.prose if escapes else said.get(n, "")
@@ -133,7 +134,7 @@ def standard_library() -> list[Path]:
         for p in sorted(root.rglob("*.py"))
         if "site-packages" not in p.parts and "test" not in p.parts
     )
-    return [path for path in files if path.stat().st_size < 20_000][:520]
+    return [path for path in files if path.stat().st_size < 20_000][:560]
 
 
 def test_the_standard_library_is_read_without_loss() -> None:
@@ -149,6 +150,9 @@ def test_the_standard_library_is_read_without_loss() -> None:
                 continue
             try:
                 assert_lossless(source)
+            except SourceError:
+                # Its author wrote `\\n` where a page wants a raw docstring; that is refused, not lost.
+                continue
             except AssertionError as error:
                 pytest.fail(f"{path}: {error}")
         read += 1

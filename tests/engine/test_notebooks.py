@@ -1,13 +1,15 @@
 """Executed notebooks: outputs, figures that follow the theme, and what is refused."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 from mkdocstrings import CollectionError
-from mkdocstrings_handlers.annotated.read.notebook import NotebookError, read_notebook
+from mkdocstrings_handlers.annotated.document import Section, SourceError
+from mkdocstrings_handlers.annotated.read.notebook import read_notebook
 from mkdocstrings_handlers.annotated.render.figures import inline_svg
 
 from mkdocstrings_handlers.annotated import AnnotatedHandler
@@ -54,6 +56,10 @@ FIGURE = {
 }
 
 
+def sections_of(path: Path) -> Sequence[Section]:
+    return read_notebook(path).sections
+
+
 @pytest.fixture
 def write(project: Path):
     def write(*cells: dict[str, Any]) -> Path:
@@ -67,7 +73,7 @@ def write(project: Path):
 
 
 def test_markdown_cells_are_the_prose_of_the_next_code_cell(write) -> None:
-    sections = read_notebook(
+    sections = sections_of(
         write(
             markdown("# T"), markdown("Text."), code("a = 1"), code("b = 2"), markdown("End.")
         )
@@ -77,11 +83,11 @@ def test_markdown_cells_are_the_prose_of_the_next_code_cell(write) -> None:
         ("", "b = 2"),
         ("End.", ""),
     ]
-    assert all(s.kind == "cell" and not s.code_lines for s in sections)
+    assert all(s.kind == "cell" for s in sections)
 
 
 def test_what_follows_from_a_cell_does_not_stand_beside_the_next_one(write) -> None:
-    sections = read_notebook(
+    sections = sections_of(
         write(
             markdown("# Title\n\nIntro."),
             code("a = 1"),
@@ -97,7 +103,7 @@ def test_what_follows_from_a_cell_does_not_stand_beside_the_next_one(write) -> N
 
 
 def test_two_prints_are_one_output_and_a_drawing_beats_its_description(write) -> None:
-    (section,) = read_notebook(
+    (section,) = sections_of(
         write(code("f()", stream("1\n"), stream("2\n"), FIGURE, alt="A figure"))
     )
     assert [(o.mime, o.alt) for o in section.outputs] == [
@@ -108,33 +114,33 @@ def test_two_prints_are_one_output_and_a_drawing_beats_its_description(write) ->
 
 
 def test_a_table_brings_along_what_it_says_as_text(write) -> None:
-    (section,) = read_notebook(
+    (section,) = sections_of(
         write(code("t", shown(text__html="<table></table>", text__plain="a  1"), alt="no"))
     )
     assert [(o.mime, o.alt) for o in section.outputs] == [("text/html", "a  1")]
 
 
 def test_tags_widen_an_output_and_hide_code(write) -> None:
-    (section,) = read_notebook(write(code("f()", FIGURE, alt="x", tags=["wide", "hide-code"])))
+    (section,) = sections_of(write(code("f()", FIGURE, alt="x", tags=["wide", "hide-code"])))
     assert section.outputs[0].wide
     assert section.code == ""
 
 
 def test_a_cell_that_never_ran_is_refused(write) -> None:
     cell = code("f()") | {"execution_count": None}
-    with pytest.raises(NotebookError, match=r"n\.ipynb: cell 2 was never executed"):
-        read_notebook(write(markdown("x"), cell))
+    with pytest.raises(SourceError, match=r"n\.ipynb: cell 2 was never executed"):
+        sections_of(write(markdown("x"), cell))
 
 
 def test_a_cell_that_raised_is_refused(write) -> None:
     error = {"output_type": "error", "ename": "ValueError", "evalue": "no", "traceback": []}
-    with pytest.raises(NotebookError, match="cell 1 raised ValueError: no"):
-        read_notebook(write(code("f()", error)))
+    with pytest.raises(SourceError, match="cell 1 raised ValueError: no"):
+        sections_of(write(code("f()", error)))
 
 
 def test_a_cell_that_warned_is_refused(write) -> None:
-    with pytest.raises(NotebookError, match="cell 1 wrote to standard error: UserWarning: no"):
-        read_notebook(write(code("f()", stream("UserWarning: no\n") | {"name": "stderr"})))
+    with pytest.raises(SourceError, match="cell 1 wrote to standard error: UserWarning: no"):
+        sections_of(write(code("f()", stream("UserWarning: no\n") | {"name": "stderr"})))
 
 
 def test_a_figure_without_description_is_refused(write, handler: AnnotatedHandler) -> None:
@@ -146,8 +152,8 @@ def test_a_figure_without_description_is_refused(write, handler: AnnotatedHandle
 
 
 def test_an_output_the_page_cannot_show_is_refused(write) -> None:
-    with pytest.raises(NotebookError, match="cell 1 shows application/x"):
-        read_notebook(write(code("f()", shown(application__x="1"))))
+    with pytest.raises(SourceError, match="cell 1 shows application/x"):
+        sections_of(write(code("f()", shown(application__x="1"))))
 
 
 def test_a_notebook_is_rendered_with_its_outputs(write, handler: AnnotatedHandler) -> None:

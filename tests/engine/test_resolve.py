@@ -5,16 +5,18 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from mkdocstrings_handlers.annotated.understand.resolve import Meanings
+from mkdocstrings_handlers.annotated.document import Source
+from mkdocstrings_handlers.annotated.understand.scopes import Scopes
 
 
 def names(source: str, module: str = "pack.page", package: bool = False) -> dict[str, str]:
     """What the code names, as it is spelled, with what it stands for as a whole."""
     source = textwrap.dedent(source)
     lines = source.split("\n")
+    path = Path("__init__.py" if package else "page.py")
     return {
         lines[r.line - 1][r.start : r.ends[0][0]]: r.ends[0][1]
-        for r in Meanings(source, module, package).references()
+        for r in Scopes(Source(source, path), module).references()
     }
 
 
@@ -141,7 +143,7 @@ class Net:
 def test_a_name_in_the_prose_stands_for_what_the_code_beside_it_sees(
     text: str, scope: str, kind: str, target: str | None
 ) -> None:
-    assert Meanings(SPOKEN, "page").spoken(text, scope, kind) == target
+    assert Scopes(Source(SPOKEN), "page").spoken(text, scope, kind) == target
 
 
 @pytest.mark.parametrize(
@@ -149,11 +151,11 @@ def test_a_name_in_the_prose_stands_for_what_the_code_beside_it_sees(
 )
 def test_every_reference_is_spelled_where_it_is_said_to_be(module: str) -> None:
     path = Path(ast.__file__).parent / f"{module.replace('.', '/')}.py"
-    source = path.read_text(encoding="utf-8")
-    lines, count = source.split("\n"), 0
-    for reference in Meanings(source, module).references():
+    source = Source.read(path)
+    count = 0
+    for reference in Scopes(source, module).references():
         for stop, target in reference.ends:
-            spelled = lines[reference.line - 1][reference.start : stop]
+            spelled = source.lines[reference.line - 1][reference.start : stop]
             assert all(part.isidentifier() for part in spelled.split(".")), spelled
             assert "." not in spelled or target.endswith(spelled.partition(".")[2])
             count += 1

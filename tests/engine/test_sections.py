@@ -2,11 +2,13 @@
 
 from textwrap import dedent
 
-from mkdocstrings_handlers.annotated.read.module import Section, read_module, slug
+from mkdocstrings_handlers.annotated.document import Section, Source
+from mkdocstrings_handlers.annotated.read.module import read_module, slug
+from mkdocstrings_handlers.annotated.read.source import headings, split_fences, unfenced
 
 
 def read(source: str) -> list[Section]:
-    return read_module(dedent(source).lstrip("\n"))
+    return read_module(Source(dedent(source).lstrip("\n")))
 
 
 def test_a_docstring_stands_beside_its_def_line_and_the_code_below_it() -> None:
@@ -204,13 +206,13 @@ def test_methods_have_qualified_names_and_sections_in_them_their_scope() -> None
 
 def test_an_anchor_does_not_depend_on_other_sections() -> None:
     source = "# First words here\na = 1\n# Other words\nb = 2\n"
-    before = read_module(source)[1].anchor
-    after = read_module("# A new first section\nz = 0\n" + source)[2].anchor
+    before = read(source)[1].anchor
+    after = read("# A new first section\nz = 0\n" + source)[2].anchor
     assert before == after == "other-words"
 
 
 def test_equal_beginnings_get_different_anchors() -> None:
-    anchors = [s.anchor for s in read_module("# Same\na = 1\n# Same\nb = 2\n")]
+    anchors = [s.anchor for s in read("# Same\na = 1\n# Same\nb = 2\n")]
     assert anchors == ["same", "same-2"]
 
 
@@ -226,10 +228,160 @@ def test_formulas_and_link_targets_are_not_part_of_an_anchor() -> None:
 
 
 def test_windows_line_ends_byte_order_mark_and_form_feed() -> None:
-    sections = read_module("\ufeff# One\r\na = 1\r\n\x0c\r\n# Two\r\nb = 2\r\n")
+    sections = read("\ufeff# One\r\na = 1\r\n\x0c\r\n# Two\r\nb = 2\r\n")
     assert [(s.prose, s.code.strip()) for s in sections] == [("One", "a = 1"), ("Two", "b = 2")]
 
 
 def test_an_empty_module_is_one_empty_section() -> None:
-    (section,) = read_module("")
+    (section,) = read("")
     assert (section.prose, section.code) == ("", "")
+
+
+def test_a_definition_without_prose_has_a_section_of_its_own() -> None:
+    sections = read('''
+        class A:
+            """A."""
+
+            def __init__(self):
+                self.x = 1
+
+            def f(self):
+                """F."""
+
+            def g(self):
+                return 2
+
+
+        class B:
+            def h(self):
+                """H."""
+
+            @property
+            def p(self):
+                return 3
+
+            @p.setter
+            def p(self, x):
+                pass
+
+
+        def k():
+            def inner():
+                return 4
+
+            return inner
+        ''')
+    assert [(s.anchor, s.kind, s.prose) for s in sections] == [
+        ("A", "class", "A."),
+        ("A.f", "function", "F."),
+        ("A.g", "function", ""),
+        ("B", "class", ""),
+        ("B.h", "function", "H."),
+        ("B.p", "function", ""),
+        ("k", "function", ""),
+    ]
+    # What lies in a class beside its docstring stays there; what is defined amid a function's lines as well.
+    assert "self.x = 1" in sections[0].code
+    assert sections[5].code.count("def p") == 2
+    assert "return inner" in sections[6].code
+
+
+def test_of_two_definitions_with_one_name_that_which_is_explained_keeps_it() -> None:
+    sections = read('''
+        @overload
+        def f(x: int) -> int: ...
+        @overload
+        def f(x: str) -> str: ...
+        def f(x):
+            """F."""
+        ''')
+    assert [(s.anchor, s.prose) for s in sections] == [("f-2", ""), ("f", "F.")]
+
+
+def test_a_title_like_a_functions_name_leaves_the_function_its_anchor() -> None:
+    source = Source(
+        '"""# Softmax"""\n\n\n# Softmax\nx = 1\n\n\ndef softmax(x):\n    """Sums to 1."""\n'
+    )
+    assert [s.anchor for s in read_module(source, "page")] == [
+        "page",
+        "softmax",
+        "page.softmax",
+    ]
+    assert [s.anchor for s in read_module(source)] == ["softmax-2", "softmax-3", "softmax"]
+
+
+def test_comments_between_decorators_and_under_the_header_stand_once() -> None:
+    source = """
+        @a
+        # between
+        @b
+        def f():
+            # under
+            return 1
+        """
+    (section,) = read(source)
+    assert (section.prose, section.anchor) == ("under", "f")
+    assert section.code == "@a\n# between\n@b\ndef f():\n    return 1"
+
+
+def test_a_comment_behind_a_docstring_is_its_last_paragraph() -> None:
+    sections = read('''
+        def f():
+            """F."""  # And this.
+
+
+        def g():
+            """
+            G.
+            """  # noqa: D200
+        ''')
+    assert [(s.prose, s.prose_lines) for s in sections] == [
+        ("F.\n\nAnd this.", (2, 2, 2)),
+        ("G.", (7,)),
+    ]
+
+
+def test_a_joined_line_shifts_no_number_after_it() -> None:
+    source = '''
+        def f():
+            """\\
+            One \\
+            goes on.
+
+            Two\\\\
+            three.
+            """
+        '''
+    (section,) = read(source)
+    assert section.prose == "One     goes on.\n\nTwo\\\nthree."
+    assert section.prose_lines == (2, 5, 6, 7)
+    raw = read(source.replace('"""', 'r"""', 1))[0]
+    assert raw.prose_lines == (2, 3, 4, 5, 6, 7)
+
+
+def test_a_rule_of_signs_is_no_heading() -> None:
+    sections = read("""
+        # ##########
+        # ## Heading
+        # ##########
+        x = 1
+        ##
+        #
+        y = 2
+        """)
+    assert [(s.prose, s.anchor) for s in sections] == [("## Heading", "heading")]
+    assert sections[0].prose_lines == (2,)
+    assert sections[0].code.endswith("##\n#\ny = 2")
+
+
+def test_words_of_any_script_are_an_anchor() -> None:
+    assert slug("## Нормализация весов") == "нормализация-весов"
+    assert slug("## 重みの標準化") == "重みの標準化"
+    assert slug("Größe von `running_mean`") == "größe-von-running-mean"
+
+
+def test_a_heading_in_a_fence_is_none() -> None:
+    text = "~~~~\n# no\n~~~\n# nor this\n~~~~\n\n````md\n```\n# no\n```\n````\n## Yes\n`````\n# open to the end"
+    assert [m[2] for m in headings(text)] == ["Yes", "open to the end"]
+    assert "".join(split_fences(text)) == text
+    assert len(unfenced(text)) == len(text)

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tools.browser import HEIGHT, WIDTHS, launch, pages, serve
+from tests.site.browser import HEIGHT, WIDTHS, launch, pages, serve
 
 PATIENCE = 120_000  # milliseconds: a page takes one second, on a machine that does nothing else
 
 FONTS = "document.fonts.ready.then(() => true)"
 # The first frame lays the page out at its new width, by the second one its scripts have answered. (Without scripts
 # there is nobody to answer, and no frame is ever announced.)
-FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
+FRAMES = (
+    "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
+)
 
 # Read in the page, after its fonts have come. A formula or a listing inside something closed (<details>, a tab) has no
 # box and is not looked at; `checkVisibility` tells.
@@ -95,12 +97,21 @@ def visits(browser: Browser, address: str, site: Path, page_names: list[str]) ->
         base = address if origin == "http" else site.as_uri()
         tab = context.new_page()
         heard = Heard()
-        tab.on("console", lambda m: heard.errors.append(m.text) if m.type in ("error", "warning") else None)
+        tab.on(
+            "console",
+            lambda m: heard.errors.append(m.text) if m.type in ("error", "warning") else None,
+        )
         tab.on("pageerror", lambda error: heard.errors.append(str(error)))
         tab.on("request", lambda request: heard.requests.append(request.url))
         # What is aborted is what a page was still loading when the visit ended; what is missing fails otherwise.
-        tab.on("requestfailed", lambda r: heard.failed.append(r.url) if r.failure != "net::ERR_ABORTED" else None)
-        tab.on("response", lambda r: heard.failed.append(f"{r.url} {r.status}") if r.status >= 400 else None)
+        tab.on(
+            "requestfailed",
+            lambda r: heard.failed.append(r.url) if r.failure != "net::ERR_ABORTED" else None,
+        )
+        tab.on(
+            "response",
+            lambda r: heard.failed.append(f"{r.url} {r.status}") if r.status >= 400 else None,
+        )
         seen = []
         for page in page_names:
             heard = Heard()

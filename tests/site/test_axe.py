@@ -27,7 +27,10 @@ def test_axe_finds_nothing(
     found = {}
     for page in page_names:
         tab.goto(f"{address}/{page}", wait_until="load")
-        assert tab.evaluate("document.body.dataset.mdColorScheme") == {"light": "default", "dark": "slate"}[scheme]
+        assert (
+            tab.evaluate("document.body.dataset.mdColorScheme")
+            == {"light": "default", "dark": "slate"}[scheme]
+        )
         tab.evaluate(axe)
         if mistakes := tab.evaluate(FIND):
             found[page] = mistakes

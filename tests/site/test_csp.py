@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tools.browser import FOUND, declared
+from tests.site.browser import FOUND, declared
 
 pytestmark = pytest.mark.browser
 
@@ -17,7 +17,9 @@ document.addEventListener("securitypolicyviolation", (e) => violations.push(`${e
 
 @pytest.fixture
 def tab(browser: Browser) -> Page:
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 900}, reduced_motion="reduce"
+    )
     context.set_default_timeout(60_000)
     context.add_init_script(WATCH)
     yield context.new_page()

@@ -38,19 +38,25 @@ def test_two_versions_stand_side_by_side_or_one_after_the_other(
 def luminance(colour: str) -> float:
     parts = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
     linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return sum(
+        weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True)
+    )
 
 
 @pytest.mark.parametrize("scheme", ["default", "slate"])
 def test_code_is_readable_on_every_ground_of_a_comparison(root: Path, scheme: str) -> None:
-    css = "".join((root / "docs" / "assets" / name).read_text() for name in ("annotated.css", "diff.css"))
+    css = "".join(
+        (root / "docs" / "assets" / name).read_text() for name in ("annotated.css", "diff.css")
+    )
     rules = "".join(re.findall(rf'\[data-md-color-scheme="{scheme}"\] {{([^}}]*)}}', css))
     colours = dict(re.findall(r"(--[\w-]+): (#\w{6});", rules))
     # There are no comments in a comparison, and what is marked is set in plain ink.
     inks = {name: c for name, c in colours.items() if "-hl-" in name and "comment" not in name}
     inks |= {name: colours[name] for name in ("--ink", "--ink-soft", "--accent")}
     grounds = [(inks, colours[name]) for name in ("--gone", "--come", "--paper-code")]
-    grounds += [({"--ink": colours["--ink"]}, colours[name]) for name in ("--gone-mark", "--come-mark")]
+    grounds += [
+        ({"--ink": colours["--ink"]}, colours[name]) for name in ("--gone-mark", "--come-mark")
+    ]
     assert len(inks) > 10
     poor = {}
     for candidates, ground in grounds:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tools.browser import FOUND, QUERY
+from tests.site.browser import FOUND, QUERY
 
 pytestmark = pytest.mark.browser
 
@@ -41,7 +41,9 @@ def open_page(browser: Browser, address: str) -> Iterator[Open]:
     contexts = []
 
     def opened(page: str, width: int) -> Page:
-        context = browser.new_context(viewport={"width": width, "height": 900}, reduced_motion="reduce")
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, reduced_motion="reduce"
+        )
         context.set_default_timeout(60_000)
         contexts.append(context)
         tab = context.new_page()
@@ -66,7 +68,9 @@ def walk(tab: Page) -> list[dict[str, Any]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1440, 390])
 @pytest.mark.parametrize("page", PAGES)
-def test_tab_reaches_everything_in_order_and_one_sees_where(open_page: Open, page: str, width: int) -> None:
+def test_tab_reaches_everything_in_order_and_one_sees_where(
+    open_page: Open, page: str, width: int
+) -> None:
     tab = open_page(page, width)
     stops = walk(tab)
     assert len(stops) > 10

@@ -9,11 +9,17 @@ from playwright.sync_api import Browser
 
 pytestmark = pytest.mark.browser
 
-HEAVY = ["tutorials/landscape.html", "tutorials/implementations.html", "annotated/standardization.html"]
+HEAVY = [
+    "tutorials/landscape.html",
+    "tutorials/implementations.html",
+    "annotated/standardization.html",
+]
 
 
 @pytest.mark.parametrize("page", HEAVY)
-def test_no_script_has_the_whole_page_styled_again(browser: Browser, address: str, page: str) -> None:
+def test_no_script_has_the_whole_page_styled_again(
+    browser: Browser, address: str, page: str
+) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844})
     tab = context.new_page()
     session = context.new_cdp_session(tab)
@@ -21,7 +27,13 @@ def test_no_script_has_the_whole_page_styled_again(browser: Browser, address: st
     ended: list[object] = []
     session.on("Tracing.dataCollected", lambda e: events.extend(e["value"]))
     session.on("Tracing.tracingComplete", lambda e: ended.append(e))
-    session.send("Tracing.start", {"transferMode": "ReportEvents", "traceConfig": {"includedCategories": ["devtools.timeline"]}})
+    session.send(
+        "Tracing.start",
+        {
+            "transferMode": "ReportEvents",
+            "traceConfig": {"includedCategories": ["devtools.timeline"]},
+        },
+    )
     tab.goto(f"{address}/{page}", wait_until="networkidle")
     session.send("Tracing.end")
     while not ended:
@@ -43,13 +55,17 @@ def test_no_script_has_the_whole_page_styled_again(browser: Browser, address: st
         and (e["pid"], e["tid"]) == (script["pid"], script["tid"])
         and script["ts"] <= e["ts"] < script["ts"] + script["dur"]
     ]
-    assert sum(styled) < elements / 4, f"{elements} elements, styled while the script ran: {styled}"
+    assert sum(styled) < elements / 4, (
+        f"{elements} elements, styled while the script ran: {styled}"
+    )
 
 
 def test_the_theme_leaves_the_color_scheme_to_the_page(browser: Browser, address: str) -> None:
     tab = browser.new_page()
     tab.goto(f"{address}/index.html", wait_until="networkidle")
-    said = tab.evaluate("[...document.querySelectorAll('meta[name=color-scheme]')].map((meta) => meta.content)")
+    said = tab.evaluate(
+        "[...document.querySelectorAll('meta[name=color-scheme]')].map((meta) => meta.content)"
+    )
     tab.close()
     assert said == ["light dark"]
 
@@ -58,7 +74,9 @@ def test_a_figure_brings_no_sheet_for_the_whole_page(site: Path, page_names: lis
     figures = [
         (name, figure)
         for name in page_names
-        for figure in re.findall(r'<svg[^>]* role="img".*?</svg>', (site / name).read_text(), re.DOTALL)
+        for figure in re.findall(
+            r'<svg[^>]* role="img".*?</svg>', (site / name).read_text(), re.DOTALL
+        )
     ]
     assert len(figures) > 20
     assert {name for name, figure in figures if "<style" in figure} == set()

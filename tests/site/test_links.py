@@ -6,9 +6,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
-from tools.browser import pages
+from tests.site.browser import pages
 
-HERE = "http://site.test/"  # an address to resolve relative links against; nothing is asked of it
+HERE = (
+    "http://site.test/"  # an address to resolve relative links against; nothing is asked of it
+)
 
 
 class Document(HTMLParser):
@@ -51,7 +53,9 @@ def test_every_internal_link_and_anchor_exists(site: Path) -> None:
             path = path / "index.html" if path.is_dir() else path
             anchor = unquote(target.fragment)
             known = path.is_file() and (
-                not anchor or path.suffix != ".html" or anchor in {"", "__skip"} | set(read(path).ids)
+                not anchor
+                or path.suffix != ".html"
+                or anchor in {"", "__skip"} | set(read(path).ids)
             )
             if not known:
                 broken.append((page, address))
@@ -60,12 +64,17 @@ def test_every_internal_link_and_anchor_exists(site: Path) -> None:
 
 
 def test_every_outside_link_is_https(site: Path) -> None:
-    addresses = [(page, address) for page in pages(site) for address in read(site / page).addresses]
+    addresses = [
+        (page, address) for page in pages(site) for address in read(site / page).addresses
+    ]
     assert [(page, a) for page, a in addresses if a.startswith(("http:", "//", "file:"))] == []
 
 
 def test_no_page_gives_an_id_twice(site: Path) -> None:
-    twice = {page: [i for i, n in Counter(read(site / page).ids).items() if n > 1] for page in pages(site)}
+    twice = {
+        page: [i for i, n in Counter(read(site / page).ids).items() if n > 1]
+        for page in pages(site)
+    }
     assert {page: ids for page, ids in twice.items() if ids} == {}
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser
 
-from tools.browser import HEIGHT, WIDTHS
+from tests.site.browser import HEIGHT, WIDTHS
 
 pytestmark = pytest.mark.browser
 
@@ -28,7 +28,9 @@ def test_every_module_has_a_page(page_names: list[str], root: Path) -> None:
     assert {f"annotated/{page.stem}.html" for page in shown.values()} <= set(page_names)
 
 
-def test_every_tutorial_has_a_page_that_offers_its_notebook(site: Path, page_names: list[str], root: Path) -> None:
+def test_every_tutorial_has_a_page_that_offers_its_notebook(
+    site: Path, page_names: list[str], root: Path
+) -> None:
     tutorials = {path.stem for path in (root / "docs" / "tutorials").glob("*.py")}
     pages = [(site / name).read_text() for name in page_names]
     assert tutorials
@@ -39,7 +41,9 @@ def test_every_tutorial_has_a_page_that_offers_its_notebook(site: Path, page_nam
 
 @origins
 def test_no_page_logs_an_error(visits: Callable, origin: str) -> None:
-    assert [(visit.page, visit.heard.errors) for visit in visits(origin) if visit.heard.errors] == []
+    assert [
+        (visit.page, visit.heard.errors) for visit in visits(origin) if visit.heard.errors
+    ] == []
 
 
 @origins
@@ -50,17 +54,25 @@ def test_no_page_asks_another_host(visits: Callable, origin: str) -> None:
     foreign = [
         (page, url)
         for page, url in asked
-        if (parts := urlsplit(url)).scheme not in ("data", "blob") and (parts.hostname or "") != local
+        if (parts := urlsplit(url)).scheme not in ("data", "blob")
+        and (parts.hostname or "") != local
     ]
     assert foreign == []
 
 
 @origins
 def test_nothing_that_a_page_asks_for_is_missing(visits: Callable, origin: str) -> None:
-    assert [(visit.page, visit.heard.failed) for visit in visits(origin) if visit.heard.failed] == []
+    assert [
+        (visit.page, visit.heard.failed) for visit in visits(origin) if visit.heard.failed
+    ] == []
     shown = [(visit.page, facts) for visit in visits(origin) for facts in visit.facts.values()]
     assert [(page, family) for page, facts in shown for family in facts["fonts"]] == []
-    assert [(page, image["src"]) for page, facts in shown for image in facts["images"] if not image["drawn"]] == []
+    assert [
+        (page, image["src"])
+        for page, facts in shown
+        for image in facts["images"]
+        if not image["drawn"]
+    ] == []
 
 
 @origins
@@ -78,19 +90,31 @@ def test_every_page_has_one_title(visits: Callable, width: int) -> None:
 
 @origins
 @widths
-def test_every_formula_is_drawn_and_can_be_heard(visits: Callable, origin: str, width: int) -> None:
-    formulas = [(visit.page, formula) for visit in visits(origin) for formula in visit.facts[width]["formulas"]]
+def test_every_formula_is_drawn_and_can_be_heard(
+    visits: Callable, origin: str, width: int
+) -> None:
+    formulas = [
+        (visit.page, formula)
+        for visit in visits(origin)
+        for formula in visit.facts[width]["formulas"]
+    ]
     assert len(formulas) > 20
-    assert [(p, f) for p, f in formulas if not (f["width"] > 1 and f["height"] > 1 and f["mathml"])] == []
+    assert [
+        (p, f) for p, f in formulas if not (f["width"] > 1 and f["height"] > 1 and f["mathml"])
+    ] == []
 
 
 def test_no_page_shows_unrendered_tex(visits: Callable) -> None:
     signs = ("$$", "\\frac", "\\begin{", "\\mu", "\\sigma", "\\hat", "\\code{")
     words = {visit.page: visit.facts[WIDTHS[0]]["words"] for visit in visits("http")}
-    assert [(page, sign) for page, text in words.items() for sign in signs if sign in text] == []
+    assert [
+        (page, sign) for page, text in words.items() for sign in signs if sign in text
+    ] == []
 
 
-def test_no_page_shows_what_stands_in_for_a_piece_of_it(site: Path, page_names: list[str]) -> None:
+def test_no_page_shows_what_stands_in_for_a_piece_of_it(
+    site: Path, page_names: list[str]
+) -> None:
     """Python-Markdown puts finished pieces away under such a name, to be put back at the end."""
     assert [name for name in page_names if "klzzwxh" in (site / name).read_text()] == []
 
@@ -115,7 +139,9 @@ def test_a_constant_beside_the_introduction_is_not_cut(
         if name.startswith(("annotated/", "how/")):
             tab.goto(f"{address}/{name}", wait_until="load")
             count += tab.evaluate(f"{boxes}.length")
-            cut += [name] * tab.evaluate(f"{boxes}.filter(e => e.scrollWidth > e.clientWidth + 1).length")
+            cut += [name] * tab.evaluate(
+                f"{boxes}.filter(e => e.scrollWidth > e.clientWidth + 1).length"
+            )
             covered += [(name, line) for line in tab.evaluate(COVERED)]
     tab.close()
     assert count > 10
@@ -151,19 +177,29 @@ def test_a_figure_s_pixels_come_when_it_is_scrolled_to(browser: Browser, address
 @origins
 @widths
 def test_every_listing_is_visible(visits: Callable, origin: str, width: int) -> None:
-    listings = [(visit.page, listing) for visit in visits(origin) for listing in visit.facts[width]["listings"]]
+    listings = [
+        (visit.page, listing)
+        for visit in visits(origin)
+        for listing in visit.facts[width]["listings"]
+    ]
     assert len(listings) > 20
-    assert [(p, x) for p, x in listings if x["text"] and not (x["width"] > 50 and x["height"] > 10)] == []
+    assert [
+        (p, x) for p, x in listings if x["text"] and not (x["width"] > 50 and x["height"] > 10)
+    ] == []
 
 
 @widths
-def test_without_javascript_words_code_and_formulas_are_the_same(visits: Callable, width: int) -> None:
+def test_without_javascript_words_code_and_formulas_are_the_same(
+    visits: Callable, width: int
+) -> None:
     for without, with_it in zip(visits("http", javascript=False), visits("http"), strict=True):
         page, bare, live = with_it.page, without.facts[width], with_it.facts[width]
         assert without.page == page
         assert len(bare["formulas"]) >= len(live["formulas"]), page
         assert len(bare["listings"]) >= len(live["listings"]), page
-        assert [x for x in bare["formulas"] + bare["listings"] if x["text"] and x["height"] <= 1] == [], page
+        assert [
+            x for x in bare["formulas"] + bare["listings"] if x["text"] and x["height"] <= 1
+        ] == [], page
         assert bare["overflow"] <= 0, page
         assert len(bare["words"]) > 0.95 * len(live["words"]), page
 
@@ -174,14 +210,23 @@ def test_prose_and_code_stand_side_by_side_or_stacked(visits: Callable, width: i
         (visit.page, section["text"], section["tall"], section["prose"], section["code"])
         for visit in visits("http")
         for section in visit.facts[width]["sections"]
-        if section["prose"] and section["code"] and section["prose"]["height"] and section["code"]["height"]
+        if section["prose"]
+        and section["code"]
+        and section["prose"]["height"]
+        and section["code"]["height"]
     ]
     assert len(sections) > 20
     crooked = []
     for page, text, tall, prose, code in sections:
         # First baselines are aligned: that of a title is lower than that of code, a formula's is in its middle.
-        aligned = -1 <= code["top"] - prose["top"] <= max(12, tall) and prose["right"] <= code["left"] + 1
-        stacked = prose["bottom"] <= code["top"] + 1 and abs(prose["width"] - code["width"]) <= 0.1 * width
+        aligned = (
+            -1 <= code["top"] - prose["top"] <= max(12, tall)
+            and prose["right"] <= code["left"] + 1
+        )
+        stacked = (
+            prose["bottom"] <= code["top"] + 1
+            and abs(prose["width"] - code["width"]) <= 0.1 * width
+        )
         if not (aligned if width >= TWO_COLUMNS else stacked):
             crooked.append((page, text, prose, code))
     assert crooked == []

@@ -335,9 +335,15 @@ def test_three_columns_agree_where_the_page_says_so(tab: Page, setting: str) -> 
 
 @pytest.mark.parametrize(
     ("setting", "shares"),
-    [("relu", ["32 %", "0.0 %", "68 %"]), ("normal", ["0.2 %", "0.0 %", "100 %"]), ("match", ["0.1 %", "51 %", "49 %"])],
+    [
+        ("relu", ["32 %", "0.0 %", "68 %"]),
+        ("normal", ["0.2 %", "0.0 %", "100 %"]),
+        ("match", ["0.1 %", "51 %", "49 %"]),
+    ],
 )
-def test_what_the_page_says_of_a_gradient_is_what_it_shows(tab: Page, setting: str, shares: list[str]) -> None:
+def test_what_the_page_says_of_a_gradient_is_what_it_shows(
+    tab: Page, setting: str, shares: list[str]
+) -> None:
     tab.locator(f'article a[href="#input={setting}"]').click()
     expect(tab.locator('[data-part="flow-said"] span')).to_have_text(shares, timeout=PATIENCE)
     cosines = [abs(number(cell)) for cell in cells(tab, "flow-numbers")["cosine with W"]]
@@ -417,20 +423,26 @@ def test_a_dragged_slider_is_read_aloud_once_it_rests(browser: Browser, address:
     for _ in range(6):
         page.locator("#set-mean").press("ArrowRight")
         page.clock.run_for(100)
-    assert page.locator('[data-part="weights-numbers"] tbody td >> nth=0').inner_text() == "5.00"
+    assert (
+        page.locator('[data-part="weights-numbers"] tbody td >> nth=0').inner_text() == "5.00"
+    )
     assert page.locator('[data-part="weights-said"]').inner_text() == before
     page.clock.run_for(400)
     assert page.locator('[data-part="weights-said"]').inner_text().startswith("Mean 5.00 and")
     context.close()
 
 
-@pytest.mark.parametrize(("width", "setting"), [(390, ""), (390, "#mean=1000,scale=1"), (1440, "#input=match")])
+@pytest.mark.parametrize(
+    ("width", "setting"), [(390, ""), (390, "#mean=1000,scale=1"), (1440, "#input=match")]
+)
 def test_nothing_moves_while_it_opens(
     browser: Browser, address: str, width: int, setting: str
 ) -> None:
     context = browser.new_context(viewport={"width": width, "height": 900})
     page = context.new_page()
-    page.route("**/*.woff2", lambda route: route.abort())  # the change of fonts is another matter
+    page.route(
+        "**/*.woff2", lambda route: route.abort()
+    )  # the change of fonts is another matter
     page.add_init_script(
         """globalThis.shifts = [];
         new PerformanceObserver(list => shifts.push(...list.getEntries().map(e => e.value))).observe({type: 'layout-shift', buffered: true});"""

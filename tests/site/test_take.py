@@ -50,14 +50,22 @@ def test_a_section_is_copied_as_it_stands_in_the_source(
     source = (root / MODULE).read_text().split("\n")
     page = context.new_page()
     page.goto(f"{bases[origin]}/{PAGE}")
-    code = page.locator(".sec", has=page.locator(".permalink[href='#labml_ws.standardization.standardize']")).locator(".code").last
+    code = (
+        page.locator(
+            ".sec", has=page.locator(".permalink[href='#labml_ws.standardization.standardize']")
+        )
+        .locator(".code")
+        .last
+    )
     code.hover()
     button = code.locator("button.corner")
     expect(button).to_have_count(1)
     button.click()
     expect(page.get_by_role("status").filter(has_text="Copied")).to_be_visible()
     copied = clipboard(page).rstrip("\n").split("\n")
-    numbers = [int(n[1:]) for n in code.locator(".l[id]").evaluate_all("all => all.map(l => l.id)")]
+    numbers = [
+        int(n[1:]) for n in code.locator(".l[id]").evaluate_all("all => all.map(l => l.id)")
+    ]
     assert len(numbers) > 1
     assert [line for line in copied if line.strip()] == [source[n - 1] for n in numbers]
     assert copied[0].startswith("def standardize(")
@@ -80,7 +88,12 @@ def test_a_demo_is_copied_without_what_indents_it(
 @origins
 @pytest.mark.parametrize(("what", "folder"), [("module", ""), ("code only", "code-only/")])
 def test_a_module_is_copied_whole_or_as_code_only(
-    context: BrowserContext, bases: dict[str, str], site: Path, origin: str, what: str, folder: str
+    context: BrowserContext,
+    bases: dict[str, str],
+    site: Path,
+    origin: str,
+    what: str,
+    folder: str,
 ) -> None:
     page = context.new_page()
     page.goto(f"{bases[origin]}/{PAGE}")
@@ -144,7 +157,9 @@ def test_without_javascript_there_is_no_button_that_does_nothing(
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{bases['http']}/{PAGE}")
-    shown = page.locator(".annotated button").evaluate_all("all => all.filter(b => b.checkVisibility()).length")
+    shown = page.locator(".annotated button").evaluate_all(
+        "all => all.filter(b => b.checkVisibility()).length"
+    )
     links = page.locator(".take a").count()
     context.close()
     assert shown == 0
@@ -158,7 +173,9 @@ def test_every_listing_has_one_button_and_every_page_its_line(
     lines = 0
     for name in page_names:
         page.goto(f"{bases['http']}/{name}")
-        page.wait_for_function("!document.getElementById('late')")  # the script that comes last has run
+        page.wait_for_function(
+            "!document.getElementById('late')"
+        )  # the script that comes last has run
         counts = page.evaluate(
             """() => [...document.querySelectorAll(".sec > .code")].map(code => [
               code.querySelector(".l") ? 1 : 0,

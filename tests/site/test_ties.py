@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tools.search import find
+from tests.site.index import find
 
 pytestmark = pytest.mark.browser
 
@@ -87,27 +87,6 @@ def test_the_keyboard_goes_from_a_symbol_to_its_names_and_back(tab: Page) -> Non
     assert lit(tab) == set()
 
 
-def test_a_name_inside_a_link_is_tied_and_an_arguments_name_is_not(
-    context: BrowserContext, address: str, site: Path
-) -> None:
-    html = (site / PAGE).read_text(encoding="utf-8")
-    name = '<span class="n">rsqrt</span></a><span class="p">(</span><span class="n">var</span>'
-    assert html.count(name) == 1
-    linked = html.replace(
-        name,
-        '<span class="n">rsqrt</span></a><span class="p">(</span><a href="#x"><span class="n">var</span></a>'
-        '<span class="n">eps</span><span class="o">=</span>',
-    )
-    tab = context.new_page()
-    tab.route(f"**/{PAGE}", lambda route: route.fulfill(body=linked, content_type="text/html"))
-    tab.goto(f"{address}/{PAGE}")
-    assert tab.locator("a > .tied").all_inner_texts() == ["var"]
-    argument = tab.locator('a:has(> .tied) + .n:text("eps")')
-    expect(argument).to_have_count(1)
-    assert "tied" not in (argument.get_attribute("class") or "")
-    tab.close()
-
-
 def test_shapes_are_switched_for_all_pages_and_the_choice_is_remembered(
     tab: Page, address: str
 ) -> None:
@@ -157,7 +136,9 @@ def test_a_copy_of_the_code_has_no_shapes_in_it(tab: Page) -> None:
 def test_without_javascript_shapes_are_there_and_the_switch_is_not(
     browser: Browser, address: str
 ) -> None:
-    context = browser.new_context(java_script_enabled=False, viewport={"width": 1440, "height": 900})
+    context = browser.new_context(
+        java_script_enabled=False, viewport={"width": 1440, "height": 900}
+    )
     tab = context.new_page()
     tab.goto(f"{address}/{PAGE}")
     assert "[64, 3, 3, 3]" in tab.locator(".l[data-s]").first.evaluate(SHAPE)

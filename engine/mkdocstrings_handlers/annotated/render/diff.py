@@ -14,10 +14,7 @@ what one of them says of itself is no difference between the two. A page asks fo
 
 from __future__ import annotations
 
-import ast
-import io
 import re
-import tokenize
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
@@ -26,11 +23,11 @@ from itertools import groupby, zip_longest
 from typing import Any
 
 from markupsafe import Markup
-from mkdocstrings import CollectionError
 
-from ..read.source import definitions, docstrings, first_line
-from ..understand.names import nearest
-from ..understand.places import Page, Places, address
+from ..document import SourceError
+from ..read.source import code_of
+from ..understand.index import Index, Page, address
+from ..understand.symbols import nearest
 from .highlight import Wrap, highlight
 
 DEFINES = re.compile(r"\s*(@|(async\s+)?def\b|class\b)")
@@ -79,69 +76,25 @@ class Row:
     same: bool = False
 
 
-def find(name: str, places: Places) -> Object:
+def find(name: str, index: Index) -> Object:
     """The object that a page names, or an error that says what is missing."""
     parts = name.split(".")
     for n in range(len(parts) - 1, 0, -1):
-        module, qualified = ".".join(parts[:n]), ".".join(parts[n:])
-        if path := places.file(module):
-            source = path.read_text(encoding="utf-8")
-            if lines := code_of(source, qualified):
-                return Object(name, module, lines)
-            known = {qualified for _, qualified in definitions(ast.parse(source))}
-            raise CollectionError(
-                f"{path.relative_to(places.root).as_posix()}: there is no class or function {qualified} to compare. "
-                + nearest(qualified, known)
+        module, qualified = index.module(".".join(parts[:n])), ".".join(parts[n:])
+        if module and (code := code_of(module.source, qualified)):
+            return Object(name, module.name, [Line(*line) for line in code])
+        if module:
+            raise SourceError(
+                module.source.place,
+                None,
+                f"there is no class or function {qualified} to compare. "
+                + nearest(qualified, module.anchors),
             )
-    raise CollectionError(
-        f"{name}: there is no such module below {places.root}. Name an object as one imports it."
+    raise SourceError(
+        name,
+        None,
+        f"there is no such module below {index.root}. Name an object as one imports it.",
     )
-
-
-def code_of(source: str, name: str) -> list[Line] | None:
-    """
-    ## The code of an object
-
-    Its lines without docstrings and comments, moved to the margin. A blank line stays where it sets off a definition. A docstring that is all there is
-    in a body stays as well, because without it the rest isn't Python.
-    """
-    tree, lines = ast.parse(source), source.split("\n")
-    node = next((node for node, qualified in definitions(tree) if qualified == name), None)
-    if node is None:
-        return None
-    real = list(lines)
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column].rstrip()
-    alone = {inner.body[0].lineno for inner, _ in definitions(tree) if len(inner.body) == 1}
-    for opening in docstrings(tree, real):
-        if opening.prose.start not in alone:
-            for row in opening.prose:
-                lines[row - 1] = ""
-    # What a string says on its further lines is neither blank nor indented.
-    strings = {
-        row
-        for inner in ast.walk(node)
-        if isinstance(inner, ast.Constant | ast.JoinedStr)
-        for row in range(inner.lineno + 1, (inner.end_lineno or 0) + 1)
-        if lines[inner.lineno - 1].strip()
-    }
-    found: list[Line] = []
-    blank: Line | None = None
-    for row in range(first_line(node), (node.end_lineno or 0) + 1):
-        text = lines[row - 1]
-        if row in strings:
-            found.append(Line(row, text))
-        elif not text.strip():
-            blank = Line(row, "") if not real[row - 1].strip() else blank
-        else:
-            text = text.removeprefix(" " * node.col_offset)
-            if blank and DEFINES.match(text) and not found[-1].text.endswith(":"):
-                found.append(blank)
-            found.append(Line(row, text))
-            blank = None
-    return found
 
 
 def compare(old: Sequence[Line], new: Sequence[Line]) -> list[Row]:
@@ -224,7 +177,7 @@ def folded(rows: Sequence[Row]) -> list[tuple[bool, list[Row]]]:
     return [(far and len(part) > CONTEXT, part) for far, part in stretches]
 
 
-def shown(difference: Difference, places: Places, here: Page) -> dict[str, Any]:
+def shown(difference: Difference, index: Index, here: Page) -> dict[str, Any]:
     """
     ## As a template wants it
 
@@ -232,8 +185,8 @@ def shown(difference: Difference, places: Places, here: Page) -> dict[str, Any]:
     """
     rows = compare(difference.old.lines, difference.new.lines)
     sides = [
-        _side(difference.old, [row.old for row in rows if row.old], places, here),
-        _side(difference.new, [row.new for row in rows if row.new], places, here),
+        _side(difference.old, [row.old for row in rows if row.old], index, here),
+        _side(difference.new, [row.new for row in rows if row.new], index, here),
     ]
     drawn = {
         id(row): {
@@ -247,7 +200,7 @@ def shown(difference: Difference, places: Places, here: Page) -> dict[str, Any]:
         "objects": [
             {
                 "name": Markup("<wbr>.").join(o.name.split(".")),
-                "href": places.href(o.name, here),
+                "href": index.href(o.name, here),
             }
             for o in objects
         ],
@@ -292,9 +245,9 @@ def _merged(block: Sequence[Row], drawn: dict[int, dict[str, Any]]) -> dict[str,
 
 
 def _side(
-    side: Object, lines: Sequence[Line], places: Places, here: Page
+    side: Object, lines: Sequence[Line], index: Index, here: Page
 ) -> Iterator[dict[str, Any]]:
-    page = places.shown.get(side.module)
+    page = index.pages.get(side.module)
     wraps = [
         Wrap(n, start, stop, "<mark>", "</mark>")
         for n, line in enumerate(lines, 1)

@@ -1,0 +1,16 @@
+// What is wider than its place scrolls; so it must be possible to reach it with the keyboard, at whatever width the window has by now.
+(() => {
+  "use strict";
+  const places = document.querySelectorAll(
+    "article pre > code, pre.output, div.math, figure.output, .output-html, .md-typeset__scrollwrap",
+  );
+  const look = () => {
+    const wide = [...places].map((place) => place.scrollWidth > place.clientWidth + 1);
+    places.forEach((place, i) => (wide[i] ? (place.tabIndex = 0) : place.removeAttribute("tabindex")));
+  };
+  let asked = 0;
+  new ResizeObserver(() => {
+    cancelAnimationFrame(asked);
+    asked = requestAnimationFrame(look);
+  }).observe(document.documentElement);
+})();

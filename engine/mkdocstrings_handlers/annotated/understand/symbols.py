@@ -1,0 +1,229 @@
+r"""
+# What the symbols mean
+
+`\code{mean}{\mu}` in a formula ties the symbol to a name of the code beside it. It promises that there is something called `mean` nearby; a promise that the code
+doesn't keep fails the build. A page lists the symbols that it ties, each with its meaning and its shape. Nothing is written for that list alone; it is put together
+from what the source says anyway:
+
+* a list item that begins with the name, as the arguments of a function do: ``* `eps`: added to the variance``, or with the symbol itself:
+  `* $\code{mean}{\mu}$: mean of a filter`
+* or the comment behind the line that binds it: `flat = weight.flatten(1)  # [O, I], one filter per row`
+
+The function's own words come first, then those of what lies within it, of what is around it, and of the rest of the module. A symbol without a meaning fails the build.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..document import Document, Section, SourceError
+from ..read.source import PRAGMA, comments, guard, headings
+from .scopes import Scopes
+
+TIE = re.compile(r"\\code\s*\{([^{}]*)\}\s*(?=\{)")
+DEMO = "__main__"
+ITEM = re.compile(r"^[ ]*[*-][ ]+(.*(?:\n(?![ ]*[*-][ ]|[ ]*$).*)*)", re.MULTILINE)
+HEAD = r"(?:returns )?(?:`[\w.]+`|\$\\code\{[\w.]+\}\{[^$]*\}\$)"
+# One item may explain several things: "`x`: this; `y`: that".
+HEADS = re.compile(rf"(?:^|; )({HEAD}(?:,? (?:and )?{HEAD})*): ")
+TRAILING = re.compile(r"(?:(?:\[[^\]]*\] -> )?(\[[^\]]*\]))?(?: each)?[,:]?\s*(.*)")
+
+
+# ## The tie
+
+
+def ties(tex: str) -> Iterator[tuple[str, str, int]]:
+    """Name, symbol and position of each tie. A symbol may have braces of its own, and ties in them."""
+    for m in TIE.finditer(tex):
+        depth = 0
+        for end in range(m.end(), len(tex)):
+            depth += {"{": 1, "}": -1}.get(tex[end], 0) * (tex[end - 1] != "\\")
+            if not depth:
+                yield m[1], tex[m.end() + 1 : end], m.start()
+                break
+
+
+def untied(tex: str) -> str:
+    r"""The text without its ties: `\code{mean}{\mu}` is `{\mu}`. The braces keep a symbol one thing, under an accent and beside a letter."""
+    return TIE.sub("", tex)
+
+
+@dataclass(frozen=True)
+class Tie:
+    r"""A `\code{name}{symbol}` of a formula: where it stands in the file, in the section about what, and in which scope it holds."""
+
+    name: str
+    symbol: str
+    place: str
+    section: str
+    scope: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the list: a tie with its meaning, the shape of what it names, and the symbol in plain letters."""
+
+    tie: Tie
+    meaning: str
+    shape: str
+    plain: str
+
+
+# ## What a module says of its names
+
+
+class Symbols:
+    """
+    What the names of a document mean, gathered by scope. `words` and `shapes` go from a scope and a name in it to what the source says of it; what the demo showed
+    comes after what was written.
+    """
+
+    def __init__(self, document: Document, scopes: Scopes) -> None:
+        self.scopes = scopes
+        self.demo = getattr(guard(document.source.tree), "lineno", None)
+        self.words: dict[tuple[str, str], str] = {}
+        self.shapes: dict[tuple[str, str], str] = {}
+        for section in document.sections:
+            for name, meaning in items(section.prose):
+                self.words.setdefault((section.name, name), meaning)
+            # A class or a function is what its heading says.
+            heading = next(headings(section.prose), None)
+            if section.defines and heading and not heading.start():
+                outer, _, name = section.name.rpartition(".")
+                self.words.setdefault((outer, name), heading[2])
+        behind = {
+            line: text[1:].strip()
+            for line, column, text, _ in comments(document.source)
+            if document.source.lines[line - 1][:column].strip() and not PRAGMA.match(text)
+        }
+        shown = {(b.line, b.name): b.shape for b in document.bindings}
+        for binding in scopes.bindings:
+            key = (binding.scope, binding.name)
+            m = TRAILING.fullmatch(behind.get(binding.line, ""))
+            if m and m[1]:
+                self.shapes.setdefault(key, m[1])
+            if m and m[2]:
+                self.words.setdefault(key, first_clause(m[2]))
+        for binding in scopes.bindings:
+            if shape := shown.get((binding.line, binding.name)):
+                self.shapes.setdefault((binding.scope, binding.name), shape)
+
+    def scope(self, section: Section) -> str:
+        """Where a tie holds: in a class or function as a whole, or in the demo. What the introduction ties, it ties everywhere."""
+        if self.demo and section.span.start >= self.demo:
+            return DEMO
+        return section.name.partition(".")[0]
+
+    def visible(self, section: Section) -> set[str]:
+        """The names that formulas in a section may use."""
+        return self.scopes.visible(section.name, section.kind)
+
+    def legend(self, used: Sequence[Tie]) -> list[Entry]:
+        """One entry for each name and meaning of the ties that a page uses, in the order in which a reader meets them. Raises `SourceError` for a tie without a meaning."""
+        entries: dict[tuple[str, str], Entry] = {}
+        for tie in used:
+            meaning = _nearest_word(self.words, tie)
+            if not meaning:
+                raise SourceError(
+                    tie.place,
+                    None,
+                    f"nothing says what `{tie.name}` is, to which `\\code` ties `{tie.symbol}`. "
+                    f"Write a list item (* `{tie.name}`: …), or a comment behind the line that binds it.",
+                )
+            entry = Entry(tie, meaning, _nearest_word(self.shapes, tie), plain(tie.symbol))
+            entries.setdefault((tie.name, meaning), entry)
+        return list(entries.values())
+
+
+def _nearest_word(words: Mapping[tuple[str, str], str], tie: Tie) -> str:
+    """
+    What `words` say of a tie's name, from its own scope, then from what lies within, then from what lies around it, then from anywhere.
+    An introduction has the demo last, as it speaks of the rest. An attribute may be explained as the argument that it was.
+    """
+    scope, others = tie.section, [s for s, _ in words]
+    chain = [scope.rsplit(".", n)[0] for n in range(scope.count(".") + 1)]
+    inner = [s for s in others if s.startswith(f"{scope}.")]
+    near = [*chain[:1], *inner, *chain[1:], ""] if scope or tie.scope else []
+    for place in [*near, *filter(None, others), ""]:
+        for name in (tie.name, tie.name.removeprefix("self.")):
+            if (place, name) in words:
+                return words[place, name]
+    return ""
+
+
+def nearest(
+    name: str,
+    names: Collection[str],
+    otherwise: str = "Use a name that the code beside it uses.",
+) -> str:
+    """The advice to somebody who wrote a name that isn't among `names`."""
+    close = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.5)
+    return f"Did you mean `{close[0]}`?" if close else otherwise
+
+
+def items(prose: str) -> Iterator[tuple[str, str]]:
+    """The list items of a text that explain a name, each up to the end of its first clause: a legend has no room for more."""
+    for item in ITEM.finditer(prose):
+        text = " ".join(item[1].split())
+        heads = [*HEADS.finditer(text)]
+        for head, end in zip(heads, [*(h.start() for h in heads[1:]), len(text)], strict=False):
+            if head is heads[0] and head.start():
+                break
+            meaning = first_clause(text[head.end() : end])
+            for code, tie in re.findall(r"`([\w.]+)`|\\code\{([\w.]+)\}", head[1]):
+                yield code or tie, meaning
+
+
+def first_clause(text: str) -> str:
+    """Up to the first comma, semicolon, colon, bracket or full stop outside of formulas and code."""
+    parts = re.split(r"(`[^`]*`|\$[^$]*\$)", text)
+    clause = ""
+    for n, part in enumerate(parts):
+        cut = None if n % 2 else re.search(r"[,;(:]|\.( |$)", part)
+        clause += part[: cut.start()] if cut else part
+        if cut:
+            break
+    clause = re.sub(r"\[([^\]]*)\]\[[^\]]*\]", r"\1", clause).strip()
+    # The symbol itself stands in the legend already.
+    return re.sub(r"(?<=\w) \$[^$]*\$$", "", clause)
+
+
+# ## For the search
+#
+# A formula is markup without end, so the search index leaves it out; it finds a symbol by these letters, and a Greek one by its name as well.
+
+ACCENTS = {
+    "hat": "\u0302",
+    "bar": "\u0304",
+    "overline": "\u0304",
+    "tilde": "\u0303",
+    "dot": "\u0307",
+}
+SIGNS = {"partial": "∂", "sqrt": "√", "odot": "⊙", "cdot": "·"}
+
+
+def plain(tex: str) -> str:
+    r"""`\hat W_{i,j}` becomes `Ŵ`, and `\sigma_i^2` becomes `σ² sigma`."""
+    greek = [c for c in re.findall(r"\\([a-z]+)", tex) if _greek(c)]
+    text = re.sub(r"_(\{[^{}]*\}|\\?\w)", "", tex)
+    text = re.sub(r"\\(text|mathrm|mathbf)\b", "", text)
+    text = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"\1/\2", text)
+    text = re.sub(r"\\([a-z]+)", lambda m: _greek(m[1]) or SIGNS.get(m[1]) or m[0], text)
+    text = re.sub(
+        rf"\\({'|'.join(ACCENTS)})\s*\{{?(\w)\b\}}?", lambda m: m[2] + ACCENTS[m[1]], text
+    )
+    text = re.sub(r"\\[a-z]+", "", text)
+    text = text.replace("^2", "²").replace("{", "").replace("}", "")
+    text = unicodedata.normalize("NFC", re.sub(r"\\.|\s+", "", text))
+    return " ".join([text, *dict.fromkeys(greek)])
+
+
+def _greek(name: str) -> str:
+    try:
+        return unicodedata.lookup(f"GREEK SMALL LETTER {name.removeprefix('var').upper()}")
+    except KeyError:
+        return ""
