@@ -19,7 +19,7 @@ import griffe
 import yaml
 from mkdocstrings_handlers.annotated.prose.cite import CITATION, EVERYTHING
 from mkdocstrings_handlers.annotated.prose.links import REFERENCE
-from mkdocstrings_handlers.annotated.prose.works import read_works
+from mkdocstrings_handlers.annotated.prose.cite import read_works
 from mkdocstrings_handlers.annotated.document import Document, Section, Source
 from mkdocstrings_handlers.annotated.read.module import read_module
 from mkdocstrings_handlers.annotated.read.notebook import read_notebook

@@ -64,11 +64,20 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that holds the installed wheel and nothing else."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    built = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(ENGINE)]
+    built = [
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(folder),
+        str(ENGINE),
+    ]
     subprocess.run([*pip, *built], check=True, timeout=60)
     (wheel,) = folder.glob("*.whl")
     target = folder / "site-packages"
-    subprocess.run([*pip, "install", "--no-deps", "--target", str(target), str(wheel)], check=True)
+    subprocess.run(
+        [*pip, "install", "--no-deps", "--target", str(target), str(wheel)], check=True
+    )
     return target
 
 

@@ -316,8 +316,8 @@ def names_of(source: Source) -> Iterator[Token]:
                 end = (node.end_col_offset or 0) - len(name.encode())
                 yield from _token(source, line, end, name, "self.")
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                line = source.lines[node.lineno - 1]
-                start = line.find(f" {node.name}", node.col_offset) + 1
+                text = source.lines[node.lineno - 1]
+                start = text.find(f" {node.name}", node.col_offset) + 1
                 yield Token(node.lineno, start, node.name)
 
 

@@ -17,9 +17,8 @@ from pathlib import Path
 import griffe
 
 from ..document import Document, Section
-from ..prose.cite import CITATION, EVERYTHING
+from ..prose.cite import CITATION, EVERYTHING, Work
 from ..prose.links import REFERENCE
-from ..prose.works import Work
 from ..read.source import split_fences
 from ..understand.index import Directive, Index, directives
 from ..understand.run import recorded
