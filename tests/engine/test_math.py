@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 from markdown import Markdown
 from mkdocs.exceptions import PluginError
+from mkdocstrings_handlers.annotated.prose import katex
 from mkdocstrings_handlers.annotated.prose.katex import Katex, MathError
 
 
 @pytest.fixture
-def convert(cache: Path, node_modules: Path):
-    extension = "mkdocstrings_handlers.annotated.prose.math"
-    config = {extension: {"node_modules": str(node_modules), "cache": str(cache)}}
+def convert(cache: Path):
+    extension = "mkdocstrings_handlers.annotated.prose"
+    config = {extension: {"cache": str(cache)}}
     return lambda text: Markdown(
         extensions=[extension, "fenced_code"], extension_configs=config
     ).convert(text)
@@ -64,33 +65,36 @@ def test_a_short_formula_is_never_broken_and_a_long_one_may_be(convert) -> None:
     assert "nobr" not in long
 
 
-def test_a_refused_formula_says_what_is_wrong(cache: Path, node_modules: Path) -> None:
+def test_a_refused_formula_says_what_is_wrong(cache: Path) -> None:
     with pytest.raises(MathError, match=r"Undefined control sequence: \\fra") as error:
-        Katex(str(node_modules), str(cache)).render("a\n+ \\fra{1}{2}", display=True)
+        Katex(str(cache)).render("a\n+ \\fra{1}{2}", display=True)
     assert error.value.line == 1
 
 
 def test_a_cached_formula_needs_no_node(
-    tmp_path: Path, node_modules: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = Katex(str(node_modules), str(tmp_path))
+    first = Katex(str(tmp_path))
     html = first.render("x + 1", display=False)
-    second = Katex(str(node_modules), str(tmp_path))
+    second = Katex(str(tmp_path))
     monkeypatch.setattr(second, "ask", lambda *_: pytest.fail("Node was asked"))
     assert second.render("x + 1", display=False) == html
     with pytest.raises(pytest.fail.Exception):
         second.render("x + 1", display=True)
 
 
-def test_one_process_serves_all_formulas(tmp_path: Path, node_modules: Path) -> None:
-    katex = Katex(str(node_modules), str(tmp_path))
-    katex.render("x", display=False)
-    process = katex.process
-    katex.render("y", display=False)
-    assert katex.process is process
-    katex.close()
+def test_one_process_serves_all_formulas(tmp_path: Path) -> None:
+    made = Katex(str(tmp_path))
+    made.render("x", display=False)
+    process = made.process
+    made.render("y", display=False)
+    assert made.process is process
+    made.close()
 
 
-def test_missing_katex_names_the_command_that_installs_it(tmp_path: Path) -> None:
-    with pytest.raises(PluginError, match="npm ci"):
-        Katex(str(tmp_path / "nowhere"), str(tmp_path)).render("x", display=False)
+def test_missing_katex_says_how_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(katex, "KATEX", tmp_path)
+    with pytest.raises(PluginError, match="install it anew"):
+        Katex(str(tmp_path)).render("x", display=False)

@@ -213,7 +213,7 @@ def test_whatever_binds_a_name_is_recorded_and_does_what_it_did(module: Path) ->
 def test_the_page_carries_the_record_and_a_switch(
     module: Path, handler: AnnotatedHandler
 ) -> None:
-    handler.recorded = "records"
+    handler.records = module.parent / "records"
     assert run.main(str(module.parent / "records"), str(module)) == 0
     options = handler.get_options({})
     html = handler.render(handler.collect("traced", options), options)
@@ -223,7 +223,7 @@ def test_the_page_carries_the_record_and_a_switch(
     # What is printed is printed once.
     kept = json.loads((module.parent / "records" / "traced.json").read_text())
     assert [text for _, text in kept["printed"]] == ["3\n"]
-    handler.recorded = ""
+    handler.records = None
     untold = handler.render(handler.collect("traced", options), options)
     assert "data-s=" not in untold
     assert "button" not in untold

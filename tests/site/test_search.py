@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tools.browser import FOUND, QUERY
-from tools.search import documents, find
+from tests.site.index import find
 
 PATIENCE = 60_000  # milliseconds
 
@@ -97,32 +97,6 @@ def test_a_name_or_a_symbol_leads_to_its_section(
             assert first[0].endswith(page), query
             assert (section[0].endswith(page), section[1]) == (True, anchor), query
     context.close()
-
-
-HTML = """<article><h1>Outside</h1><div class="annotated annotated-module">
-<section class="sec sec-module"><div class="prose"><h1 id="m">A &amp; B<a class="headerlink" href="#m">#</a></h1><p>Intro
-text.</p></div><div class="code"><nav>left out</nav><pre><code>import x</code></pre></div></section>
-<section class="sec sec-function"><div class="prose"><h2 id="m.f">Halving</h2><p>See
-<var><span class="katex"><math><mi>μ</mi><annotation>\\mu</annotation></math><span class="katex-html">μ</span></span></var>.</p></div>
-<div class="code"><pre><code>def f(): a &lt; b</code></pre></div></section>
-<section class="sec sec-comment" id="step"><div class="prose"><p>A step.</p></div><div class="code"><pre>y</pre></div></section>
-<section class="sec sec-class" id="m.C"><div class="prose"><p>No heading.</p></div></section>
-</div><p>After.</p></article>"""
-
-
-def test_a_section_of_the_index_is_its_prose_and_its_code() -> None:
-    page, module, function, class_ = documents(HTML, "m.html", "M")
-    assert page == {"location": "m.html", "title": "M", "text": ""}
-    assert (module["location"], module["title"]) == ("m.html#m", "A &amp; B")
-    assert (
-        " ".join(module["text"].split()) == "<p>Intro text.</p><pre><code>import x</code></pre>"
-    )
-    assert (function["location"], function["title"]) == ("m.html#m.f", "Halving (f)")
-    assert "def f(): a &lt; b" in function["text"]
-    assert "A step." in function["text"]
-    assert function["text"].endswith("<p>μ mu</p>")
-    assert (class_["location"], class_["title"]) == ("m.html#m.C", "C")
-    assert class_["text"].strip() == "<p>No heading.</p>"
 
 
 def test_every_entry_of_the_index_leads_somewhere(site: Path) -> None:

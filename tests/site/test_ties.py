@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tools.search import find
+from tests.site.index import find
 
 pytestmark = pytest.mark.browser
 

@@ -1,67 +1,47 @@
 """
-# What the site serves itself
+# What a page loads
 
-Fonts, KaTeX's styles and one small script are other people's work. They're installed by npm, pinned by its lock file, and copied into the site here, so that
-no page asks a third party for anything and none of it is kept in this repository.
+The style sheets and scripts of the annotated block stand in the folder `assets`, each script beside its sheet, and KaTeX's beside them. A page loads them as one sheet and one
+script, which are written into the site while it is built, wherever the builder puts it: its configuration names them, and there is nothing to copy.
 
-`python -m mkdocstrings_handlers.annotated.assets docs/assets/vendor`
+```yaml
+extra_css: [assets/annotated/katex/katex.css, assets/annotated/annotated.css]
+extra_javascript: [assets/annotated/annotated.js]
+```
 """
 
 from __future__ import annotations
 
-import re
+import os
 import shutil
-import sys
+from functools import cache
 from pathlib import Path
 
-# Each font file serves one style and one alphabet. Greek is for the letters that prose and code use outside of formulas.
-FONTS = {
-    "source-serif-4": [
-        "{f}-latin-wght-normal",
-        "{f}-latin-wght-italic",
-        "{f}-latin-ext-wght-normal",
-        "{f}-latin-ext-wght-italic",
-        "{f}-greek-wght-normal",
-    ],
-    "jetbrains-mono": [
-        "{f}-latin-wght-normal",
-        "{f}-greek-wght-normal",
-    ],
-}
-URL = re.compile(r"url\(([^)]+)\)\s*format\(['\"]([^'\"]+)['\"]\)\s*,?")
+ASSETS = Path(__file__).with_name("assets")
+# In the order in which they build on one another; what is said of paper is said over all that is before.
+SHEETS = ("annotated", "ties", "scrolls", "notes", "take", "diff", "shapes", "print")
+SCRIPTS = ("shapes", "ties", "scrolls", "notes", "take")
+KATEX = ASSETS / "katex"
 
 
-def copy(target: Path, node_modules: Path = Path("node_modules")) -> list[Path]:
-    """Copies what's needed, and only that: a KaTeX style sheet that offers three formats per font becomes one that offers `woff2`."""
-    if not (node_modules / "katex").is_dir():
-        raise SystemExit(
-            f"{node_modules / 'katex'}: not found. Run `npm ci` first (`make site` does)."
-        )
-    shutil.rmtree(target, ignore_errors=True)
-    (target / "katex" / "fonts").mkdir(parents=True)
-    (target / "fonts").mkdir()
-
-    katex = node_modules / "katex" / "dist"
-    css = (katex / "katex.min.css").read_text(encoding="utf-8")
-    css = URL.sub(lambda m: m[0].rstrip(",") if m[2] == "woff2" else "", css)
-    (target / "katex" / "katex.css").write_text(css, encoding="utf-8")
-    for font in sorted((katex / "fonts").glob("*.woff2")):
-        shutil.copyfile(font, target / "katex" / "fonts" / font.name)
-
-    for family, files in FONTS.items():
-        for file in files:
-            name = file.format(f=family) + ".woff2"
-            shutil.copyfile(
-                node_modules / "@fontsource-variable" / family / "files" / name,
-                target / "fonts" / name,
-            )
-
-    shutil.copyfile(
-        node_modules / "iframe-worker" / "shim" / "index.js", target / "iframe-worker.js"
-    )
-    return sorted(path for path in target.rglob("*") if path.is_file())
+@cache
+def files() -> dict[str, bytes]:
+    """What is written, by its place below `assets/annotated`."""
+    sheets = [(ASSETS / f"{name}.css").read_bytes() for name in SHEETS]
+    scripts = [(ASSETS / f"{name}.js").read_bytes() for name in SCRIPTS]
+    katex = [KATEX / "katex.css", *sorted((KATEX / "fonts").glob("*.woff2"))]
+    return {"annotated.css": b"".join(sheets), "annotated.js": b"".join(scripts)} | {
+        path.relative_to(ASSETS).as_posix(): path.read_bytes() for path in katex
+    }
 
 
-if __name__ == "__main__":
-    copied = copy(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/assets/vendor"))
-    print(f"{len(copied)} files, {sum(path.stat().st_size for path in copied) / 1024:.0f} kB")
+def write(site: Path) -> None:
+    """Writes into the built site what isn't there yet, or not any more."""
+    for place, content in files().items():
+        path = site / "assets" / "annotated" / place
+        if path.is_file() and path.stat().st_size == len(content):
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+        unfinished.write_bytes(content)
+        shutil.move(unfinished, path)

@@ -29,7 +29,7 @@ from markdown.util import AtomicString
 from mkdocs.exceptions import PluginError
 
 from ..understand.symbols import nearest
-from .math import MathExtension, Origin, _page
+from .page import PRIORITIES, page_file, passage
 from .works import Work, read_works
 
 CITATION = r"\[(?:([^\[\]\n]+)\]\[)?@([A-Za-z][\w:.-]*)\]"
@@ -107,14 +107,17 @@ class ReferencesExtension(Extension):
 
     def extendMarkdown(self, md: Markdown) -> None:
         self.md = md
-        # Before the fences are taken out of a page; before autorefs looks for a name in the second pair of brackets; after the text has become a tree.
-        md.preprocessors.register(Listing(md, self), "annotated-works", 27)
-        md.inlinePatterns.register(Citation(CITATION, md, self), "annotated-citations", 172)
-        md.treeprocessors.register(Definitions(md, self), "annotated-terms", 8)
+        for registry, name, made in (
+            (md.preprocessors, "annotated-works", Listing(md, self)),
+            (md.inlinePatterns, "annotated-citations", Citation(CITATION, md, self)),
+            (md.treeprocessors, "annotated-terms", Definitions(md, self)),
+        ):
+            registry.register(made, name, PRIORITIES[name])
 
     @cached_property
-    def page(self) -> Origin:
-        return _page(self.md)
+    def page(self) -> str:
+        """The file of the page, which the modules on it are part of."""
+        return page_file(self.md)
 
     @property
     def works(self) -> dict[str, Work]:
@@ -128,19 +131,12 @@ class ReferencesExtension(Extension):
 
     def link(self, page: str, anchor: str, kind: str, title: str) -> Element:
         """A link as an author would write it in this page, to a Markdown file; the builder makes an address of it. A title is given once per page."""
-        href = os.path.relpath(self.getConfig(page), Path(self.page.path).parent)
+        href = os.path.relpath(self.getConfig(page), Path(self.page).parent)
         element = Element("a", {"class": kind, "href": f"{Path(href).as_posix()}#{anchor}"})
         if anchor not in self.met:
             element.set("title", title)
         self.met.add(anchor)
         return element
-
-    def place(self, text: str) -> str:
-        """Where in the sources a text stands that can't be set: file and line, for the message."""
-        math = (e for e in self.md.registeredExtensions if isinstance(e, MathExtension))
-        origin = next((e.origin for e in math if e.origin), self.page)
-        row = origin.text[: max(origin.text.find(text), 0)].count("\n")
-        return f"{origin.path}:{origin.lines[row] if origin.lines else 1}"
 
 
 class Listing(Preprocessor):
@@ -172,7 +168,7 @@ class Citation(InlineProcessor):
                 "Use a name that the code beside it uses."
             )
             raise PluginError(
-                f"{self.extension.place(f'@{key}]')}: `[@{key}]` cites a work that {self.extension.getConfig('works')} does not hold. "
+                f"{passage(self.md).place(f'@{key}]')}: `[@{key}]` cites a work that {self.extension.getConfig('works')} does not hold. "
                 + (near or "Add its BibTeX entry there.")
             )
         work = works[key]
@@ -191,7 +187,7 @@ class Definitions(Treeprocessor):
 
     def run(self, root: Element) -> None:
         glossary = Path(self.extension.getConfig("glossary"))
-        if Path(self.extension.page.path) == glossary or not self.extension.terms:
+        if Path(self.extension.page) == glossary or not self.extension.terms:
             return
         self.terms = {term.anchor: term for term in self.extension.terms}
         self.forms = re.compile(

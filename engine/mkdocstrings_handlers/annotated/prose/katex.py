@@ -17,6 +17,8 @@ from pathlib import Path
 
 from mkdocs.exceptions import PluginError
 
+from ..assets import KATEX
+
 MACROS = {r"\code": r"\htmlData{code=#1}{#2}"}
 SERVER = Path(__file__).with_name("katex_server.js")
 # `align` numbers every line. A number that no sentence refers to is noise, so the starred form is used throughout; `\tag` still works.
@@ -39,8 +41,8 @@ class Katex:
     The cache is a file per formula, named by everything that decides its looks, so that it can be kept, shared or deleted at any time.
     """
 
-    def __init__(self, node_modules: str = "node_modules", cache: str = "build/math") -> None:
-        self.node_modules, self.cache = Path(node_modules), Path(cache)
+    def __init__(self, cache: str = "build/math") -> None:
+        self.cache = Path(cache)
         self.process: subprocess.Popen[str] | None = None
         self.lock = threading.Lock()
         self._version = ""
@@ -48,10 +50,11 @@ class Katex:
     @property
     def version(self) -> str:
         if not self._version:
-            package = self.node_modules / "katex" / "package.json"
+            package = KATEX / "package.json"
             if not package.is_file():
                 raise PluginError(
-                    f"{package}: not found. KaTeX sets the formulas of this site: run `npm ci` (or `make site`)."
+                    "KaTeX, which sets the formulas, is missing. It comes with this distribution when it is built: "
+                    "install it anew (`pip install -e engine` in a checkout)."
                 )
             self._version = json.loads(package.read_text(encoding="utf-8"))["version"]
         return self._version
@@ -79,7 +82,7 @@ class Katex:
         with self.lock:
             if self.process is None or self.process.poll() is not None:
                 self.process = subprocess.Popen(
-                    [_node(), str(SERVER), str(self.node_modules.resolve())],
+                    [_node(), str(SERVER), str(KATEX / "katex.js")],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     encoding="utf-8",

@@ -1,6 +1,5 @@
 // One formula per line in (JSON: {tex, display, macros}), one answer per line out (JSON: {html} or {error, position}).
-const path = require("path");
-const katex = require(path.resolve(process.argv[2], "katex"));
+const katex = require(process.argv[2]);
 
 require("readline").createInterface({ input: process.stdin }).on("line", (line) => {
   const { tex, display, macros } = JSON.parse(line);

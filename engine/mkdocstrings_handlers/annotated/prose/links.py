@@ -2,31 +2,28 @@
 # Links
 
 Names are links, in the code and in the prose. `[torch.nn.Conv2d][]` is written like a reference to one of our own names, and leads to PyTorch's documentation. And where a docstring or a comment says
-`check_weight` or `F.layer_norm`, nothing needs to be written at all: code in the prose that [stands for something](resolve.md) becomes a link, the first time
+`check_weight` or `F.layer_norm`, nothing needs to be written at all: code in the prose that [stands for something][mkdocstrings_handlers.annotated.understand.scopes] becomes a link, the first time
 that a section says it. Headings stay as they are, and so does what is a link already.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from html import escape
+from collections.abc import Callable
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement
 
 from markdown import Extension, Markdown
 from markdown.inlinepatterns import InlineProcessor
 from markdown.treeprocessors import Treeprocessor
-from markdown.util import HTML_PLACEHOLDER_RE, AtomicString
-from markupsafe import Markup
+from markdown.util import AtomicString
 
-from ..render.highlight import Wrap
-from ..understand.scopes import Reference
 from ..understand.torch_docs import torch_url
+from .page import PRIORITIES, section
+from .section import text_of
 
 REFERENCE = r"\[(`?)([^\[\]`\n]+)\1\]\[(torch(?:\.\w+)+)?\]"
 NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?:\(\))?")
-LINE = re.compile(r"#L\d+")
 LONGEST = 32  # characters that have room in a line on a phone
 # A number and its unit, and the name of a method: 5 %, 59 MB, WS + GN.
 JOINED = re.compile(
@@ -35,34 +32,6 @@ JOINED = re.compile(
 NUMBERED = re.compile(r"\b([A-Za-z]+-\d+)\b")
 CODE = {"code", "pre", "var"}
 ALONE = {"a", "autoref", "h1", "h2", "h3", "h4", "h5", "h6", "pre"}
-
-
-def code_links(
-    references: Iterable[Reference],
-    stretch: Callable[[Reference], tuple[int, str] | None],
-    own: Mapping[int, str],
-    folded: Container[int],
-) -> Iterator[Wrap]:
-    """
-    ## In the code
-
-    Every name that leads somewhere is a link, except into the section that it stands in; `own` has each line's. They look like code, and a page has a hundred
-    of them, so the Tab key stops once for each place they lead to. What is folded away has stops of its own; the key comes there when it is opened.
-    """
-    seen: set[str] = set()
-    for reference in sorted(references, key=lambda r: (r.line, r.start)):
-        stop, url = stretch(reference) or (0, "")
-        here = own.get(reference.line)
-        if not url or here in {url[1:], own.get(int(url[2:]) if LINE.fullmatch(url) else 0)}:
-            continue
-        again = "" if reference.line in folded or url not in seen else ' tabindex="-1"'
-        if reference.line not in folded:
-            seen.add(url)
-        opening = f'<a href="{escape(url)}"{again}>'
-        yield Wrap(reference.line, reference.start, stop, opening, "</a>")
-
-
-# ## In the prose
 
 
 class TorchReference(InlineProcessor):
@@ -84,16 +53,13 @@ class TorchReference(InlineProcessor):
         return link, m.start(0), m.end(0)
 
 
-class Spoken(Treeprocessor):
-    """Wraps code that names something. Whoever converts the text says what its names are; in a page that nobody speaks for, nothing happens."""
-
-    def __init__(self, md: Markdown, extension: LinksExtension) -> None:
-        super().__init__(md)
-        self.extension = extension
+class Names(Treeprocessor):
+    """Wraps code that names something. In a page nobody says what its names are, so there nothing happens."""
 
     def run(self, root: Element) -> None:
-        if self.extension.href:
-            self._wrap(root, self.extension.href, set())
+        here = section()
+        if here and here.href:
+            self._wrap(root, here.href, set())
 
     def _wrap(self, parent: Element, href: Callable[[str], str | None], seen: set[str]) -> None:
         for n, child in enumerate(list(parent)):
@@ -102,7 +68,7 @@ class Spoken(Treeprocessor):
             if child.tag != "code":
                 self._wrap(child, href, seen)
                 continue
-            text = _text(self.md, child)
+            text = text_of(self.md, child)
             url = href(text) if NAME.fullmatch(text) and text not in seen else None
             seen.add(text)
             if url:
@@ -120,7 +86,7 @@ class Whole(Treeprocessor):
 
     def run(self, root: Element) -> None:
         for code in root.iter("code"):
-            text = _text(self.md, code)
+            text = text_of(self.md, code)
             if len(text) <= LONGEST and re.search(r"[ -]", text) and "\n" not in text:
                 code.set("class", f"{code.get('class', '')} nobr".strip())
         for element in list(root.iter()):
@@ -143,28 +109,12 @@ def _whole(text: str) -> tuple[str, list[Element]]:
     return first, names
 
 
-# Highlighting may have put the text away, to come back when the page is written.
-def _text(md: Markdown, code: Element) -> str:
-    text = code.text or ""
-    if stashed := HTML_PLACEHOLDER_RE.fullmatch(text):
-        text = Markup(md.htmlStash.rawHtmlBlocks[int(stashed[1])]).striptags()
-    return text
-
-
 class LinksExtension(Extension):
-    """`href` is set by the handler while it converts the prose of a module: it says where a name in it leads."""
-
-    def __init__(self, **config: Any) -> None:
-        super().__init__(**config)
-        self.href: Callable[[str], str | None] | None = None
-
     def extendMarkdown(self, md: Markdown) -> None:
-        md.registerExtension(self)
-        # Before code spans are taken out, as a name may be one.
-        md.inlinePatterns.register(TorchReference(REFERENCE, md), "annotated-links", 191)
-        # After MkDocs has turned the links to other pages into addresses; these are addresses already.
-        md.treeprocessors.register(Spoken(md, self), "annotated-spoken", -1)
-        md.treeprocessors.register(Whole(md), "annotated-whole", -2)
+        name = "annotated-links"
+        md.inlinePatterns.register(TorchReference(REFERENCE, md), name, PRIORITIES[name])
+        for name, made in (("annotated-names", Names(md)), ("annotated-whole", Whole(md))):
+            md.treeprocessors.register(made, name, PRIORITIES[name])
 
 
 def makeExtension(**config: Any) -> LinksExtension:

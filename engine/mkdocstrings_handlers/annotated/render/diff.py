@@ -22,7 +22,6 @@ from functools import cache
 from itertools import groupby, zip_longest
 from typing import Any
 
-from markdown import Markdown
 from markupsafe import Markup
 
 from ..document import SourceError
@@ -263,14 +262,3 @@ def _side(
             "html": Markup(BREAKS.sub("<wbr>", html)),
             "indent": indent(line.text),
         }
-
-
-def current_page(md: Markdown) -> Page | None:
-    """Which page is being converted: MkDocs and Zensical each keep it in a processor of theirs."""
-    for processors in (md.treeprocessors, md.preprocessors):
-        for processor in processors:
-            page = getattr(processor, "file", None) or getattr(processor, "page", None)
-            path = getattr(page, "src_uri", None) or getattr(page, "path", None)
-            if path:
-                return Page(str(path), str(getattr(page, "url", "")))
-    return None
