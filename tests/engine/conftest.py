@@ -90,9 +90,7 @@ def project(tmp_path: Path, cache: Path) -> Path:
         "::: small\n    handler: annotated\n\nAn ordinary [paragraph][small.Halver]: $y^2$.\n",
         encoding="utf-8",
     )
-    (tmp_path / "mkdocs.yml").write_text(
-        CONFIG.format(cache=cache), encoding="utf-8"
-    )
+    (tmp_path / "mkdocs.yml").write_text(CONFIG.format(cache=cache), encoding="utf-8")
     return tmp_path
 
 

@@ -46,7 +46,9 @@ class ProseExtension(Extension):
         name = "annotated-assets"
         md.preprocessors.register(Assets(md), name, PRIORITIES[name])
         for name, made in (("opening", Opening(md)), ("ids", Ids(md)), ("parts", Parts(md))):
-            md.treeprocessors.register(made, f"annotated-{name}", PRIORITIES[f"annotated-{name}"])
+            md.treeprocessors.register(
+                made, f"annotated-{name}", PRIORITIES[f"annotated-{name}"]
+            )
 
 
 def makeExtension(**config: Any) -> ProseExtension:

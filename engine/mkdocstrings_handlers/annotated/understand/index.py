@@ -29,7 +29,7 @@ from .torch_docs import torch_url
 
 # `::: name` and its options, which are indented.
 DIRECTIVE = re.compile(
-    r"^:::[ ]?(\S+)[ ]*(?:\n|\Z)((?:[ ]{4}.*(?:\n|\Z)|[ ]*\n(?=(?:[ ]*\n)*[ ]{4}))*)",
+    r"^:::[ ]?(\S+)[ ]*(?:\n|\Z)((?:[ ]{4,}\S.*(?:\n|\Z)|[ ]*\n(?=(?:[ ]*\n)*[ ]{4,}\S))*)",
     re.MULTILINE,
 )
 # Code is no prose, unless it is what a reference is written on.

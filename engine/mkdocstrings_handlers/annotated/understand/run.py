@@ -266,14 +266,16 @@ def shapes(document: Document) -> dict[int, tuple[str, int]]:
 # ## Keep it
 
 
-def fingerprint(source: Source, module: str, index: Index) -> str:
+def fingerprint(
+    source: Source, module: str, index: Index, programs: Sequence[str | None] = ()
+) -> str:
     """
-    What the results of a file depend on, in 64 hexadecimal digits: its code, that of the modules of the project that it imports and of this recorder, without their
-    prose, and the versions of all others. `module` is the name that the file is imported by, if it has one.
+    What the results of a file depend on, in 64 hexadecimal digits: its code, that of the modules of the project that it imports and of the `programs` that run it, without
+    their prose, and the versions of all others. `module` is the name that the file is imported by, if it has one.
     """
     digest = hashlib.sha256()
-    for program in map(Path, (__file__, scopes.__file__, values.__file__)):
-        digest.update(_code(Source.read(program)).encode())
+    for program in filter(None, programs):
+        digest.update(_code(Source.read(Path(program))).encode())
     for name, other in sorted(_imports(source, module, index).items()):
         digest.update(f"{name} {_code(other) if other else _version(name)}\n".encode())
     return digest.hexdigest()
@@ -312,7 +314,9 @@ def make(name: str, index: Index, folder: Path) -> None:
     module = index.module(name)
     if module is None or not demo(module.source.tree):
         return
-    target, wanted = folder / f"{name}.json", fingerprint(module.source, name, index)
+    target = folder / f"{name}.json"
+    recorder = (__file__, scopes.__file__, values.__file__)
+    wanted = fingerprint(module.source, name, index, recorder)
     if target.exists() and json.loads(target.read_text())["fingerprint"] == wanted:
         return
     print(f"running {module.source.place}", flush=True)
