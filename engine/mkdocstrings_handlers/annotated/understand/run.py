@@ -80,7 +80,7 @@ class Recorder(io.TextIOBase):
     def begin(self, statement: int) -> None:
         self.statement = statement
 
-    def told(self) -> dict[int, Value]:
+    def results(self) -> dict[int, Value]:
         """The values. Where a function's parameters say that later calls differ, its lines needn't say it again."""
         values = {number: value for number, value in self.values.items() if value}
         varied = {
@@ -188,9 +188,9 @@ def run(source: Source) -> dict[str, Any]:
         raise SourceError(
             source.place, lines[-1] if lines else 1, f"{message} {hint}"
         ) from error
-    agreed = second.told()
+    agreed = second.results()
     bound = []
-    for number, value in sorted(first.told().items()):
+    for number, value in sorted(first.results().items()):
         again = agreed.get(number)
         if again and value.shape == again.shape:
             same = (value.raw, str(value)) == (again.raw, str(again))

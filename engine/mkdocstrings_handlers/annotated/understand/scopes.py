@@ -315,22 +315,22 @@ class Scopes:
         return None
 
     def _method(
-        self, name: str, owner: Scope, seen: frozenset[str] = frozenset()
+        self, name: str, owner: Scope, through: frozenset[str] = frozenset()
     ) -> str | None:
-        if name in owner.bound or owner.name in seen or not owner.parent:
+        if name in owner.bound or owner.name in through or not owner.parent:
             return owner.bound.get(name)
         for base in owner.bases:
             target, _ = (
                 owner.parent.look_up(base.id) if isinstance(base, ast.Name) else (None, None)
             )
             inner = self.scopes.get((target or "").removeprefix(f"{self.module}."))
-            if inner and (found := self._method(name, inner, seen | {owner.name})):
-                return found
+            if inner and (method := self._method(name, inner, through | {owner.name})):
+                return method
         return None
 
-    def visible(self, name: str, kind: str) -> set[str]:
+    def visible(self, about: str, kind: str) -> set[str]:
         """
-        Which names a section of a certain `kind` about `name` sees.
+        Which names a section of a certain `kind` about the class or function `about` sees.
 
         * In a function: its parameters and everything it names, and the same for the functions and classes around it.
         * In a class: its attributes, those set on `self` (written `self.x`), and whatever its methods name, as a class's docstring explains what they do.
@@ -338,12 +338,12 @@ class Scopes:
         """
         within = kind in {"module", "class"}
         return {
-            known
+            name
             for scope in self.scopes.values()
             if not scope.name
-            or f"{name}.".startswith(f"{scope.name}.")
-            or (within and f"{scope.name}.".startswith(f"{name}." if name else ""))
-            for known in scope.names
+            or f"{about}.".startswith(f"{scope.name}.")
+            or (within and f"{scope.name}.".startswith(f"{about}." if about else ""))
+            for name in scope.names
         }
 
 
