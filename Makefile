@@ -109,7 +109,7 @@ $(NOTEBOOKS): %.ipynb: %.py $(LIBRARY) $(RUNS) tools/notebook.py labml_ws/house.
 	@$(PY) tools/notebook.py $<
 
 # What each module's demo prints, shown on its page.
-$(DEMOS): $(LIBRARY) $(patsubst %,engine/mkdocstrings_handlers/annotated/understand/%.py,run scopes) $(INSTALLED)
+$(DEMOS): $(LIBRARY) $(patsubst %,engine/mkdocstrings_handlers/annotated/understand/%.py,run scopes values) $(INSTALLED)
 	@$(PY) -m mkdocstrings_handlers.annotated.understand.run $(@D) $(LIBRARY)
 	@touch $@
 
