@@ -66,8 +66,8 @@ class Source:
             raise SourceError(
                 place.as_posix(),
                 1,
-                f"this is no text that Python can read: {error}. Save it as UTF-8, or say in its first line what it is: "
-                "`# -*- coding: latin-1 -*-`.",
+                f"this is no text that Python can read: {error}. Save it as UTF-8, or say in its "
+                "first line what it is: `# -*- coding: latin-1 -*-`.",
             ) from error
         source = cls(text, path, place.as_posix())
         _read[path] = (changed, source)

@@ -71,7 +71,8 @@ def _section(prose: str, cell: dict[str, Any], source: str, number: int, place: 
         raise SourceError(
             place,
             None,
-            f"cell {number} was never executed. Run the notebook (`make site` does), then build again.",
+            f"cell {number} was never executed. "
+            "Run the notebook (`make site` does), then build again.",
         )
     tags = cell["metadata"].get("tags", [])
     return Section(
@@ -93,7 +94,8 @@ def _outputs(cell: dict[str, Any], wide: bool, number: int, place: str) -> list[
             raise SourceError(
                 place,
                 None,
-                f"cell {number} raised {output['ename']}: {output['evalue']}. Mend the tutorial's script.",
+                f"cell {number} raised {output['ename']}: {output['evalue']}. "
+                "Mend the tutorial's script.",
             )
         # A warning holds a path of this machine and tells the reader nothing; what it warns of should be mended.
         if output.get("name") == "stderr":
@@ -118,7 +120,8 @@ def _outputs(cell: dict[str, Any], wide: bool, number: int, place: str) -> list[
             raise SourceError(
                 place,
                 None,
-                f'cell {number} draws a figure that has no description. Begin the cell with `# %% alt="…"`.',
+                f"cell {number} draws a figure that has no description. "
+                'Begin the cell with `# %% alt="…"`.',
             )
         data = _text(bundle[mime])
         # A table says the same as text, for readers that are programs.

@@ -159,8 +159,8 @@ def _numbers(source: Source, docstring: ast.stmt) -> list[int]:
                 raise SourceError(
                     source.place,
                     line,
-                    f"`{sign[0]}` in this docstring is {ESCAPES[sign[1]]}, and no letter of a formula. "
-                    'Begin the docstring with r""" to keep its backslashes.',
+                    f"`{sign[0]}` in this docstring is {ESCAPES[sign[1]]}, "
+                    'and no letter of a formula. Begin the docstring with r""" to keep its backslashes.',
                 )
     return numbers
 

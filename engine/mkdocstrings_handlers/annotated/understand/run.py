@@ -230,7 +230,8 @@ def recorded(document: Document, folder: Path) -> Document:
         raise SourceError(
             document.name,
             None,
-            f"its demo has not been run, as {folder.name}/{path.name} is missing. `make site` runs it; do that first.",
+            f"its demo has not been run, as {folder.name}/{path.name} is missing. "
+            "`make site` runs it; do that first.",
         )
     record = json.loads(path.read_text(encoding="utf-8"))
     sections = []

@@ -132,7 +132,8 @@ class Symbols:
                     tie.place,
                     None,
                     f"nothing says what `{tie.name}` is, to which `\\code` ties `{tie.symbol}`. "
-                    f"Write a list item (* `{tie.name}`: …), or a comment behind the line that binds it.",
+                    f"Write a list item (* `{tie.name}`: …), "
+                    "or a comment behind the line that binds it.",
                 )
             entry = Entry(tie, meaning, _nearest_word(self.shapes, tie), plain(tie.symbol))
             entries.setdefault((tie.name, meaning), entry)

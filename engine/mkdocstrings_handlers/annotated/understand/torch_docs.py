@@ -45,25 +45,34 @@ LISTED = {
 # Spelled like functions, but modules, and without a page that a rule could name.
 INNER = {
     "torch": """
-        accelerator ao backends classes compiler cpp cpu distributed distributions export functional futures hub jit library masked
-        monitor mps mtia multiprocessing nested onnx ops overrides package profiler quantization quasirandom random return_types
+        accelerator ao backends classes compiler cpp cpu distributed distributions export
+        functional futures hub jit library masked monitor mps mtia multiprocessing nested onnx
+        ops overrides package profiler quantization quasirandom random return_types
         serialization signal sparse storage torch_version types utils version windows xpu
     """,
     "torch.autograd": """
-        anomaly_mode forward_ad function functional grad_mode graph profiler profiler_legacy profiler_util
+        anomaly_mode forward_ad function functional grad_mode graph profiler profiler_legacy
+        profiler_util
     """,
-    "torch.cuda": "amp gds graphs green_contexts jiterator memory nccl nvtx profiler random sparse streams tunable",
-    "torch.nn": "attention common_types grad intrinsic modules parallel parameter qat quantizable quantized utils",
+    "torch.cuda": """
+        amp gds graphs green_contexts jiterator memory nccl nvtx profiler random sparse streams
+        tunable
+    """,
+    "torch.nn": """
+        attention common_types grad intrinsic modules parallel parameter qat quantizable
+        quantized utils
+    """,
     "torch.nn.utils": """
-        clip_grad convert_parameters fusion init memory_format parametrizations parametrize rnn stateless
+        clip_grad convert_parameters fusion init memory_format parametrizations parametrize rnn
+        stateless
     """,
     "torch.optim": "lr_scheduler swa_utils",
 }
 # What describes a tensor shares a page, and so do all the types of numbers.
 ATTRIBUTES = {"torch.dtype", "torch.device", "torch.layout", "torch.memory_format"}
 DTYPES = """
-    bfloat16 bool cdouble cfloat complex128 complex32 complex64 double float float16 float32 float64 half int int16 int32
-    int64 int8 long short uint16 uint32 uint64 uint8
+    bfloat16 bool cdouble cfloat complex128 complex32 complex64 double float float16 float32
+    float64 half int int16 int32 int64 int8 long short uint16 uint32 uint64 uint8
 """
 # Documented under another name than the one that everybody uses.
 ELSEWHERE = {

@@ -27,7 +27,8 @@ class Value:
     def __str__(self) -> str:
         sign = ("= " if self.shape else "") if self.exact else "≈ "
         then = ", ".join(self.later[:2]) + (", …" if len(self.later) > 2 else "")
-        return f"{f'{sign}{self.text}' if self.text else ''}{f' (then {then})' if then else ''}".strip()
+        words = [f"{sign}{self.text}" if self.text else "", f"(then {then})" if then else ""]
+        return " ".join(filter(None, words))
 
 
 def describe(value: Any, texts: bool = False, numbers: bool = True) -> Value | None:
