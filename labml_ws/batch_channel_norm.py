@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from labml_ws.one_pass import in_one_pass, pays
 from labml_ws.running_statistics import (
     RunningStatistics,
     channel_moments,
@@ -262,7 +263,13 @@ class BatchChannelNorm(nn.Module):
     # The order matters: after the batch norm no channel sits far below the others, unless $\beta$ has put it there, so
     # what the channel norm subtracts eliminates none of them
     # ([a channel that is falling behind](../tutorials/small_batches.md#a-channel-that-is-falling-behind)).
+    #
+    # For large inputs the same is computed [in one pass][labml_ws.one_pass].
     def forward(self, x: Tensor) -> Tensor:
+        if not torch.jit.is_scripting():  # noqa: SIM102
+            if pays(x, self.batch_norm, self.channel_norm):
+                check_channels(x, self.channel_norm.channels)
+                return in_one_pass(x, self.batch_norm, self.channel_norm)
         return self.channel_norm(self.batch_norm(x))
 
     # `convert_sync_batchnorm` makes a `SyncBatchNorm` of every batch norm and puts it into its place here. That one would
