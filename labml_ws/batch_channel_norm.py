@@ -73,6 +73,9 @@ class EstimatedBatchNorm(RunningStatistics):
     from the authors' code.
     """
 
+    running_mean: Tensor  # [C], the mean of each channel over many steps
+    running_var: Tensor  # [C], the variance of each channel over many steps
+
     # Normalize with the statistics *after* the update.
     def forward(self, x: Tensor) -> Tensor:
         check_channels(x, self.num_features)

@@ -88,8 +88,15 @@ def in_one_pass(x: Tensor, first: RunningStatistics, second: Any) -> Tensor:
     Everything between the tables of moments and the tables $\code{slope}{p}$ and $\code{value}{q}$ is small, and autograd
     takes care of it. No square of a mean is ever subtracted from a mean of squares.
 
+    * $\code{mean}{\mu_{bc}}$, $\code{var}{\sigma_{bc}^2}$: mean and variance of each channel of each image
     * $\code{batch_mean}{\mu_c}$, $\code{batch_var}{\sigma_c^2}$: what the batch norm normalizes with, the batch's own
       statistics or the estimates
+    * $\code{scale}{a_c}$: what the batch norm multiplies a channel by
+    * $\code{level}{l_{bc}}$: the mean of a channel of an image behind the batch norm
+    * $\code{size}{C/G}$: how many channels a group has
+    * $\code{center}{m_{bg}}$, $\code{spread}{s_{bg}^2}$: mean and variance of a group of an image behind the batch norm
+    * $\code{root}{r_{bg}}$: what the channel norm multiplies a group of an image by
+    * $\code{slope}{p_{bc}}$, $\code{value}{q_{bc}}$: what scales a channel of an image, and what its mean becomes
     """
     mean, var = Moments.apply(x)  # [B, C] each
     batch_mean, batch_var = pooled(mean, var)  # [C] each
@@ -115,7 +122,8 @@ def scale_and_shift(x: Tensor, center: Tensor, slope: Tensor, value: Tensor) -> 
 
     $$\code{slope}{p_{bc}} \, (\code{x}{x} - \code{center}{\mu_{bc}}) + \code{value}{q_{bc}}$$
 
-    * `x`: `[B, C, *]`, contiguous; `center`, `slope`, `value`: `[B, C]` each
+    * `x`: `[B, C, *]`, contiguous
+    * `center`, `slope`, `value`: what is subtracted, what it is multiplied by, and what is added, `[B, C]` each
 
     Seen as *one* image of $BC$ channels, this is a batch norm with a fixed mean and a variance of 1, and torch's kernel for
     that is the fastest there is for a scale and a shift. Its backward pass gives the two sums that the tables need,
