@@ -304,7 +304,9 @@ def test_a_channel_that_is_not_finite_keeps_its_statistics_and_the_others_move(
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("shape", [(2, 3, 2, 2), (1, 3, 1, 1), (64, 3, 40, 40), (3, 2, 9, 1)])
+@pytest.mark.parametrize(
+    "shape", [(2, 3, 2, 2), (1, 3, 1, 1), (64, 3, 40, 40), (3, 2, 9, 1), (50000, 3, 4, 4)]
+)
 @pytest.mark.parametrize("mean", [0.0, 1000.0])
 def test_moments_in_float32_are_those_of_float64(
     layout: torch.memory_format, shape: tuple[int, ...], mean: float
