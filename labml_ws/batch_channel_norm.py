@@ -25,11 +25,21 @@ trains with them, down to one image per step, where they must
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from labml_ws.one_pass import in_one_pass, pays
+from labml_ws.running_statistics import (
+    RunningStatistics,
+    channel_moments,
+    check_channels,
+    equal_share,
+    over_processes,
+    repeating,
+)
 
-class EstimatedBatchNorm(nn.Module):
+
+class EstimatedBatchNorm(RunningStatistics):
     r"""
     ## Batch normalization with estimated statistics
 
@@ -46,15 +56,18 @@ class EstimatedBatchNorm(nn.Module):
     * `momentum`: the share $\code{self.momentum}{r}$ of the new batch in the running statistics, from 0 to 1. The
       default, 0.1, is torch's and labml's; we know of no published schedule. In the authors' released code
       $\code{self.momentum}{r}$ is a buffer that starts at 0 and is never set, so the estimates there stay at their
-      initial values.
+      initial values. `None`: every batch so far has the same share
     * `affine`: learn a scale $\code{self.weight}{\gamma}$ and a shift $\code{self.bias}{\beta}$, one of each per
       channel
+    * `sync`: estimate over the batches of all processes
+    * `device`, `dtype`: as in torch; the statistics stay in float32 or above
     * $\code{mean}{\hat\mu}$: the running mean of each channel; $\code{var}{\hat\sigma^2}$: the running variance of each
       channel
 
     Input `[B, C, *]` with any number of trailing dimensions, or none; output of the same shape and dtype. Parameters
-    and buffers have the names of [torch.nn.BatchNorm2d][], and a `state_dict` of one can be loaded into the other. Raises
-    `ValueError` for fewer than 1 channel, a `momentum` outside 0 to 1, or an input with another number of channels.
+    and buffers have the names of [torch.nn.BatchNorm2d][], and a `state_dict` of one can be loaded into the other. What happens
+    to the statistics in half precision, in checkpointing, over several processes: [here][labml_ws.running_statistics].
+    Raises `ValueError` for fewer than 1 channel, a `momentum` outside 0 to 1, or an input with another number of channels.
 
     Source: [@qiao2019rethinking], the algorithm for micro-batch BCN; order of updates
     from the authors' code.
@@ -62,44 +75,29 @@ class EstimatedBatchNorm(nn.Module):
 
     running_mean: Tensor  # [C], the mean of each channel over many steps
     running_var: Tensor  # [C], the variance of each channel over many steps
-    num_batches_tracked: Tensor
 
-    def __init__(
-        self, channels: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True
-    ) -> None:
-        super().__init__()
-        if channels < 1:
-            raise ValueError(f"expected at least 1 channel, got {channels}")
-        if not 0 <= momentum <= 1:
-            raise ValueError(
-                f"expected momentum (the share of the new batch) from 0 to 1, got {momentum}"
-            )
-        self.channels, self.eps, self.momentum, self.affine = channels, eps, momentum, affine
-        self.weight = nn.Parameter(torch.ones(channels)) if affine else None  # [C], the scale
-        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None  # [C], the shift
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels))
-        self.register_buffer("num_batches_tracked", torch.tensor(0, dtype=torch.long))
-
+    # Normalize with the statistics *after* the update.
     def forward(self, x: Tensor) -> Tensor:
-        check_channels(x, self.channels)
+        check_channels(x, self.num_features)
         if self.training:
-            self.update(x)
-        # Normalize with the statistics *after* the update. The clones matter: the next forward pass changes the buffers
-        # in place, and the backward pass of this one must still find the values it used.
-        mean, var = self.running_mean.clone(), self.running_var.clone()  # [C] each
-        return F.batch_norm(x, mean, var, self.weight, self.bias, training=False, eps=self.eps)
+            # Detached, as no gradient flows through the statistics.
+            mean, var = channel_moments(x.detach().to(self.running_var.dtype))  # [C] each
+            mean, var = self.update(mean, var, x.numel() // self.num_features)
+        else:
+            mean, var = self.running_mean, self.running_var
+        return normalize(x, mean, var, self.weight, self.bias, self.eps)
 
-    @torch.no_grad()
-    def update(self, x: Tensor) -> None:
+    def update(
+        self, batch_mean: Tensor, batch_var: Tensor, count: int
+    ) -> tuple[Tensor, Tensor]:
         r"""
         ### The running statistics
 
         With a bar for the mean over the images and positions of this batch, and for channel $c$:
 
         \begin{align}
-        \code{batch_mean}{m_c} &= \overline{\code{x}{x_c}} \\
-        \code{around_old}{v_c} &= \overline{(\code{x}{x_c} - \code{self.running_mean}{\hat\mu_c})^2} \\
+        \code{batch_mean}{m_c} &= \overline{x_c} \\
+        \code{around_old}{v_c} &= \overline{(x_c - \code{self.running_mean}{\hat\mu_c})^2} \\
         \code{self.running_mean}{\hat\mu_c} &\leftarrow
           (1 - \code{self.momentum}{r}) \, \code{self.running_mean}{\hat\mu_c}
           + \code{self.momentum}{r} \, \code{batch_mean}{m_c} \\
@@ -118,35 +116,43 @@ class EstimatedBatchNorm(nn.Module):
         variance between batches, a twentieth at $\code{self.momentum}{r} = 0.1$, as the running mean goes on moving.
 
         **How it is computed.** The variance around another point is
-        $\code{around_old}{\overline{(x - \hat\mu)^2}} = \code{batch_var}{\overline{(x - m)^2}} + (\code{batch_mean}{m} - \code{self.running_mean}{\hat\mu})^2$:
-        `var_mean` gives both terms without cancellation. The shortcut
-        $\overline{\code{x}{x^2}} - \code{batch_mean}{m^2}$ does not: in float32, at variance 1, it is easily 10 % off at
+        $\code{around_old}{\overline{(x - \hat\mu)^2}} = \code{batch_var}{\overline{(x - m)^2}} + (\code{batch_mean}{m} - \code{self.running_mean}{\hat\mu})^2$,
+        and [both terms][labml_ws.running_statistics.channel_moments] come without cancellation. The shortcut
+        $\overline{x^2} - \code{batch_mean}{m^2}$ does not: in float32, at variance 1, it is easily 10 % off at
         mean 1000 and negative at 3000, and the root of that is `nan`.
 
         Torch's running variance divides by one less than the number of values; $\code{around_old}{v_c}$ is a plain
         mean. An empty batch changes nothing.
 
-        * $\code{x}{x_c}$: the input
         * $\code{batch_mean}{m_c}$: the mean of this batch; $\code{batch_var}{\overline{(x - m)^2}}$: the variance of
-          this batch
+          this batch, `[C]` each
+        * `count`: how many values they are of
         * $\code{around_old}{v_c}$: the variance of this batch around the old running mean
+        * returns the running mean and variance after the update, `[C]` each
         """
-        if x.numel() == 0:
-            return
-        dims = [d for d in range(x.dim()) if d != 1]
-        x = x.to(self.running_var.dtype)
-        batch_var, batch_mean = torch.var_mean(x, dim=dims, correction=0)  # [C] each
-        around_old = batch_var + (batch_mean - self.running_mean).square()  # [C]
-        # `lerp_(a, r)` is $(1 - \code{self.momentum}{r}) \cdot \text{self} + \code{self.momentum}{r} \cdot a$, in
-        # place, so that `deepcopy`, checkpoints and compiled code see one buffer.
-        self.running_mean.lerp_(batch_mean, self.momentum)
-        self.running_var.lerp_(around_old, self.momentum)
-        self.num_batches_tracked.add_(1)
+        batch_mean, batch_var = batch_mean.detach(), batch_var.detach()
+        of_this_process = batch_mean
+        if not torch.jit.is_scripting() and repeating():
+            note = self.recall(of_this_process)
+            return note.mean, note.var
+        if self.sync:
+            batch_mean, batch_var = self.of_all_processes(batch_mean, batch_var, count)
+        squared_shift = (batch_mean - self.running_mean).square()
+        # Where all batches count the same, "old" means little: the first is compared to a mean of 0 that nobody has
+        # measured. Then $(1 - \frac{1}{n})$ of the square makes the result the variance of all values so far.
+        if self.momentum is None:
+            squared_shift = squared_shift * (
+                1 - equal_share(self.num_batches_tracked, batch_var)
+            )
+        around_old = batch_var + squared_shift
+        mean, var = self.average(batch_mean, around_old)
+        if not torch.jit.is_scripting():
+            self.remember(of_this_process, mean, var)
+        return mean, var
 
-    def extra_repr(self) -> str:
-        return (
-            f"{self.channels}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}"
-        )
+    @torch.jit.unused
+    def of_all_processes(self, mean: Tensor, var: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        return over_processes(mean, var, count, self.process_group)
 
 
 class ChannelNorm(nn.Module):
@@ -172,8 +178,17 @@ class ChannelNorm(nn.Module):
     Source: [@qiao2019rethinking], the definition of BCN.
     """
 
+    weight: Tensor | None  # [G], the scale
+    bias: Tensor | None  # [G], the shift
+
     def __init__(
-        self, channels: int, groups: int, eps: float = 1e-5, affine: bool = True
+        self,
+        channels: int,
+        groups: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         if channels < 1 or groups < 1 or channels % groups:
@@ -182,19 +197,21 @@ class ChannelNorm(nn.Module):
                 f"{math.gcd(channels, groups)} groups would divide them"
             )
         self.channels, self.groups, self.eps, self.affine = channels, groups, eps, affine
-        self.weight = nn.Parameter(torch.ones(groups)) if affine else None  # [G], the scale
-        self.bias = nn.Parameter(torch.zeros(groups)) if affine else None  # [G], the shift
+        for name in ("weight", "bias"):
+            parameter = torch.empty(groups, device=device, dtype=dtype) if affine else None
+            self.register_parameter(
+                name, None if parameter is None else nn.Parameter(parameter)
+            )
+        self.reset_parameters()
 
-    # Spreading each pair over the channels of its group makes this a `group_norm` in one kernel; the gradients add up
-    # by themselves.
+    def reset_parameters(self) -> None:
+        if self.weight is not None and self.bias is not None:
+            nn.init.ones_(self.weight)
+            nn.init.zeros_(self.bias)
+
     def forward(self, x: Tensor) -> Tensor:
         check_channels(x, self.channels)
-        if self.weight is None or self.bias is None:
-            return F.group_norm(x, self.groups, eps=self.eps)
-        size = self.channels // self.groups
-        weight = self.weight.repeat_interleave(size)  # [G] -> [C]
-        bias = self.bias.repeat_interleave(size)
-        return F.group_norm(x, self.groups, weight, bias, self.eps)
+        return channel_norm(x, self.groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         return f"{self.channels}, groups={self.groups}, eps={self.eps}, affine={self.affine}"
@@ -212,11 +229,14 @@ class BatchChannelNorm(nn.Module):
     * `momentum`: the share of the new batch in the batch norm's running statistics
     * `estimate`: normalize with the estimated statistics (for micro-batches) instead of the batch's own (when the batch
       is large enough)
+    * `sync`: estimate over the batches of all processes. `nn.SyncBatchNorm.convert_sync_batchnorm` sets it, too
+    * `device`, `dtype`: as in torch; the running statistics stay in float32 or above
     * $\code{self.batch_norm}{\text{BatchNorm}}$: the batch norm, of one class or the other;
       $\code{self.channel_norm}{\text{ChannelNorm}}$: the channel norm
 
     Input `[B, C, *]`, output of the same shape and dtype. Each half has its own scale and shift: $2\code{channels}{C}$
-    parameters in the first, $2\code{groups}{G}$ in the second. Raises `ValueError` where the two halves do.
+    parameters in the first, $2\code{groups}{G}$ in the second. Raises `ValueError` where the two halves do, and for
+    `sync` without `estimate`.
 
     Source: [@qiao2019rethinking], the definition of BCN. The authors use $\code{groups}{G} = 32$.
     """
@@ -226,36 +246,121 @@ class BatchChannelNorm(nn.Module):
         channels: int,
         groups: int,
         eps: float = 1e-5,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
         estimate: bool = True,
+        sync: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.batch_norm = (EstimatedBatchNorm if estimate else BatchNorm)(
-            channels, eps, momentum
+        if sync and not estimate:
+            raise ValueError(
+                "expected sync=True with estimate=True only, got estimate=False: a batch's own statistics over all "
+                "processes are what nn.SyncBatchNorm.convert_sync_batchnorm gives"
+            )
+        self.batch_norm: RunningStatistics = (EstimatedBatchNorm if estimate else BatchNorm)(
+            channels, eps, momentum, True, sync, device, dtype
         )
-        self.channel_norm = ChannelNorm(channels, groups, eps)
+        self.channel_norm: ChannelNorm = ChannelNorm(channels, groups, eps, True, device, dtype)
 
     # The order matters: after the batch norm no channel sits far below the others, unless $\beta$ has put it there, so
     # what the channel norm subtracts eliminates none of them
     # ([a channel that is falling behind](../tutorials/small_batches.md#a-channel-that-is-falling-behind)).
+    #
+    # For large inputs the same is computed [in one pass][labml_ws.one_pass].
     def forward(self, x: Tensor) -> Tensor:
+        if not torch.jit.is_scripting():  # noqa: SIM102
+            if pays(x, self.batch_norm, self.channel_norm):
+                check_channels(x, self.channel_norm.channels)
+                return in_one_pass(x, self.batch_norm, self.channel_norm)
         return self.channel_norm(self.batch_norm(x))
 
+    # `convert_sync_batchnorm` makes a `SyncBatchNorm` of every batch norm and puts it into its place here. That one would
+    # normalize by the batch, of all processes; what was asked for is an estimate over all processes.
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        present = getattr(self, name, None)
+        if isinstance(present, EstimatedBatchNorm) and isinstance(module, nn.SyncBatchNorm):
+            present.sync, present.process_group = True, module.process_group
+        else:
+            super().add_module(name, module)
 
-class BatchNorm(nn.BatchNorm2d):
+
+class BatchNorm(RunningStatistics):
     r"""
-    Torch's batch norm for any number of trailing dimensions. Torch has a class for each number, and they differ only in
-    this check.
+    ## Torch's batch norm
+
+    In training it normalizes with the batch's own statistics. It is torch's in all but two things: it takes any number of trailing
+    dimensions, and its running statistics [stay right][labml_ws.running_statistics].
     """
 
-    def _check_input_dim(self, input: Tensor) -> None:
-        check_channels(input, self.num_features)
+    def forward(self, x: Tensor) -> Tensor:
+        check_channels(x, self.num_features)
+        if not self.training:
+            mean, var = self.running_mean, self.running_var
+            return normalize(x, mean, var, self.weight, self.bias, self.eps)
+        y, batch_mean, batch_var = normalize_by_batch(
+            x, self.running_mean, self.weight, self.bias, self.eps
+        )
+        self.keep(batch_mean, batch_var)
+        return y
+
+    # In training it normalizes with what it is given. The running variance divides by one less than the number of values.
+    def update(
+        self, batch_mean: Tensor, batch_var: Tensor, count: int
+    ) -> tuple[Tensor, Tensor]:
+        self.keep(batch_mean.detach(), batch_var.detach() * (count / (count - 1)))
+        return batch_mean, batch_var
+
+    def keep(self, mean: Tensor, var: Tensor) -> None:
+        if torch.jit.is_scripting() or not repeating():
+            self.average(mean, var)
 
 
-def check_channels(x: Tensor, channels: int) -> None:
-    """One error for all of the above, raised before a kernel fails with a message of its own or, worse, broadcasts."""
-    if x.dim() < 2 or x.shape[1] != channels:
-        raise ValueError(f"expected input of shape [B, {channels}, *], got {list(x.shape)}")
+# ## Two kernels
+#
+# Parameters in half precision become float32 next to statistics that are; the output has the input's dtype all the same.
+@fx.wrap
+def normalize(
+    x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    if weight is not None and bias is not None and weight.dtype != mean.dtype:
+        weight, bias = weight.to(mean.dtype), bias.to(mean.dtype)
+    return F.batch_norm(x, mean, var, weight, bias, training=False, eps=eps)
+
+
+# With a momentum of 1, what torch leaves in the running statistics is the batch's own mean and variance.
+@fx.wrap
+def normalize_by_batch(
+    x: Tensor, like: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    mean, var = torch.zeros_like(like), torch.zeros_like(like)
+    if weight is not None and bias is not None and weight.dtype != mean.dtype:
+        weight, bias = weight.to(mean.dtype), bias.to(mean.dtype)
+    y = F.batch_norm(x, mean, var, weight, bias, training=True, momentum=1.0, eps=eps)
+    return y, mean, var
+
+
+# A group's channels and positions lie in one row of memory. Seen as one long channel, a group has one scale and one shift,
+# and this is torch's `group_norm` as it stands. Where they don't, as in `channels_last`, each pair is spread over the
+# channels of its group; the gradients add up by themselves.
+@fx.wrap
+def channel_norm(
+    x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    size = x.shape[1] // groups
+    if x.is_contiguous():
+        row = x.numel() // max(1, x.shape[0] * groups)
+        rows = x.reshape(x.shape[0], groups, row)  # [B, G, C / G * positions]
+        return F.group_norm(rows, groups, weight, bias, eps).reshape(x.shape)
+    if weight is not None and bias is not None:
+        weight = weight.unsqueeze(1).expand(groups, size).reshape(-1)  # [G] -> [C]
+        bias = bias.unsqueeze(1).expand(groups, size).reshape(-1)
+    return F.group_norm(x, groups, weight, bias, eps)
+
+
+# Defined elsewhere and used here: `torch.fx` must be told so in both places.
+for name in ("channel_moments", "check_channels", "equal_share"):
+    fx.wrap(name)
 
 
 if __name__ == "__main__":
