@@ -22,12 +22,13 @@ DEMOS := build/demos/made
 PLAYGROUND := build/playground/made
 FIGURES := build/figures/micro-batches.html
 TAKE := build/take.made
+PACKED := docs/tutorials/runs.zip
 # What a page shows or offers and the builder doesn't make.
-MADE := $(VENDOR) $(PICTURES) $(DEMOS) $(PLAYGROUND) $(NOTEBOOKS) $(FIGURES) $(TAKE)
+MADE := $(VENDOR) $(PICTURES) $(DEMOS) $(PLAYGROUND) $(PACKED) $(NOTEBOOKS) $(FIGURES) $(TAKE)
 RUNS := $(shell find docs/runs -type f 2>/dev/null)
 # Everything a page can depend on, except what the build itself puts there.
 INPUTS := mkdocs.yml $(shell find docs labml_ws mkdocstrings_handlers overrides -type f \
-	-not -path '*/__pycache__/*' -not -path 'docs/assets/vendor/*' -not -path 'docs/assets/pictures/*' -not -path 'docs/download/*' -not -name '*.ipynb' -not -name '.*' 2>/dev/null | sort)
+	-not -path '*/__pycache__/*' -not -path 'docs/assets/vendor/*' -not -path 'docs/assets/pictures/*' -not -path 'docs/download/*' -not -name '*.ipynb' -not -path '$(PACKED)' -not -name '.*' 2>/dev/null | sort)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -69,7 +70,7 @@ lighthouse: build/site.made ## score every page as a phone on a slow network see
 	@chromium="$$($(PY) tools/chromium.py)" && CHROMIUM="$$chromium" $(PY) -m tools.lighthouse --times $(or $(TIMES),1) $(PAGES)
 
 clean: ## remove the site and all that was built for it
-	rm -rf site build dist docs/assets/vendor docs/assets/pictures docs/download docs/tutorials/*.ipynb .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf site build dist docs/assets/vendor docs/assets/pictures docs/download docs/tutorials/*.ipynb $(PACKED) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 distclean: clean ## remove .venv and node_modules too
 	rm -rf $(VENV) node_modules
@@ -103,6 +104,11 @@ $(VENDOR): mkdocstrings_handlers/annotated/assets.py $(NODE_MODULES)
 $(PICTURES): tools/pictures.py $(wildcard overrides/.icons/labml/*.svg) docs/runs/quarter-width/model.safetensors $(INSTALLED)
 	@$(PY) -m tools.pictures $(@D)
 	@touch $@
+
+# Before a figure is drawn from the records: does this code still compute what they hold? Then all of them in one file, for a
+# notebook that runs elsewhere.
+$(PACKED): $(LIBRARY) $(RUNS) $(INSTALLED)
+	@OMP_NUM_THREADS=1 $(PY) -m labml_ws.experiment.suite --pack $@
 
 $(NOTEBOOKS): %.ipynb: %.py $(LIBRARY) $(RUNS) tools/notebook.py labml_ws/experiment/house.mplstyle $(INSTALLED)
 	@$(PY) tools/notebook.py $<

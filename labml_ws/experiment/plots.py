@@ -9,6 +9,7 @@ A method's **color** is its normalization. The line is **solid with WS** and das
 without color as well.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from html import escape
 from statistics import mean
@@ -154,6 +155,46 @@ def _bottom(group: list[float], gap: float) -> float:
 
 def _top(group: list[float], gap: float) -> float:
     return _bottom(group, gap) + gap * (len(group) - 1)
+
+
+class Provenance:
+    """
+    ## Where a figure comes from
+
+    One line, as text or, in a notebook, as HTML with a link to the data.
+
+    * `runs`: what the figure shows
+    """
+
+    def __init__(self, runs: Sequence["Run"]) -> None:
+        def every(values: list[Any]) -> str:
+            return ", ".join(str(value) for value in sorted(set(values)))
+
+        self.experiments = sorted({run.name.partition("/")[0] for run in runs})
+        seeds = every([run.config.seed for run in runs])
+        epochs = every([run.config.epochs for run in runs])
+        images = every([run.config.train_images or run.about["data"]["train"] for run in runs])
+        self.text = "; ".join(
+            [
+                f"{len(runs)} run{'s' * (len(runs) > 1)}, seed{'s' * (',' in seeds)} {seeds}",
+                f"{images} images of {every([run.about['data']['source'].split()[-1] for run in runs])} "
+                f"({every([run.about['data']['fingerprint'] for run in runs])}), {epochs} epochs",
+                f"torch {every([run.about['versions']['torch'] for run in runs])}, "
+                f"{every([run.about['hardware']['processor'] for run in runs])}",
+                every([run.about["started"][:10] for run in runs]),
+            ]
+        )
+
+    def __repr__(self) -> str:
+        return f"docs/runs/{', '.join(self.experiments)}: {self.text}"
+
+    def _repr_html_(self) -> str:
+        links = ", ".join(
+            f'<a href="recorded_run.html#{name}">{escape(name)}</a>'
+            for name in self.experiments
+        )
+        text = re.sub(r"\d{4}-\d\d-\d\d", r'<span class="nobr">\g<0></span>', escape(self.text))
+        return f'<p class="provenance">{links}: {text}</p>'
 
 
 class Table:
