@@ -111,7 +111,8 @@ def label_ends(axis: "Axes", gap: float = 13.0, size: float = 10.5) -> None:
     ends = []
     for line in axis.get_lines():
         if not str(line.get_label()).startswith("_"):
-            x, y = (float(values[-1]) for values in (line.get_xdata(), line.get_ydata()))  # type: ignore[arg-type, index]
+            x = float(line.get_xdata()[-1])  # type: ignore[arg-type, index]
+            y = float(line.get_ydata()[-1])  # type: ignore[arg-type, index]
             height = float(axis.transData.transform((x, y))[1]) * 72 / figure.dpi
             ends.append(End(height, x, y, str(line.get_label()), line.get_color()))
     ends.sort()
@@ -167,22 +168,22 @@ class Provenance:
     """
 
     def __init__(self, runs: Sequence["Run"]) -> None:
-        def every(values: list[Any]) -> str:
-            return ", ".join(str(value) for value in sorted(set(values)))
+        def every(value: Callable[["Run"], Any]) -> str:
+            return ", ".join(map(str, sorted({value(run) for run in runs})))
 
         self.experiments = sorted({run.name.partition("/")[0] for run in runs})
-        seeds = every([run.config.seed for run in runs])
-        epochs = every([run.config.epochs for run in runs])
-        images = every([run.config.train_images or run.about["data"]["train"] for run in runs])
-        self.text = "; ".join(
-            [
-                f"{len(runs)} run{'s' * (len(runs) > 1)}, seed{'s' * (',' in seeds)} {seeds}",
-                f"{images} images of {every([run.about['data']['source'].split()[-1] for run in runs])} "
-                f"({every([run.about['data']['fingerprint'] for run in runs])}), {epochs} epochs",
-                f"torch {every([run.about['versions']['torch'] for run in runs])}, "
-                f"{every([run.about['hardware']['processor'] for run in runs])}",
-                every([run.about["started"][:10] for run in runs]),
-            ]
+        seeds = every(lambda run: run.config.seed)
+        source = every(lambda run: run.about["data"]["source"].split()[-1])
+        images = every(lambda run: run.config.train_images or run.about["data"]["train"])
+        fingerprint = every(lambda run: run.about["data"]["fingerprint"])
+        epochs = every(lambda run: run.config.epochs)
+        torch = every(lambda run: run.about["versions"]["torch"])
+        processor = every(lambda run: run.about["hardware"]["processor"])
+        day = every(lambda run: run.about["started"][:10])
+        self.text = (
+            f"{len(runs)} run{'s' * (len(runs) > 1)}, seed{'s' * (',' in seeds)} {seeds}; "
+            f"{images} images of {source} ({fingerprint}), {epochs} epochs; "
+            f"torch {torch}, {processor}; {day}"
         )
 
     def __repr__(self) -> str:
@@ -212,7 +213,8 @@ class Table:
         for name, *cells in rows:
             if len(cells) != len(heads):
                 raise ValueError(
-                    f"expected a cell for each of {len(heads)} heads in row {name!r}, got {len(cells)}"
+                    f"expected a cell for each of {len(heads)} heads in row {name!r}, "
+                    f"got {len(cells)}"
                 )
         self.title, self.heads, self.rows = title, ["", *heads], rows
 

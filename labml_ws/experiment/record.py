@@ -55,7 +55,8 @@ class Record:
         self.folder, self.half = config.folder, config.half_weights
         if (self.folder / "config.json").exists():
             raise FileExistsError(
-                f"{self.folder} already holds the record of a run: pass another --out, or remove it first"
+                f"{self.folder} already holds the record of a run: "
+                "pass another --out, or remove it first"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         self.start = time.perf_counter()
@@ -177,8 +178,8 @@ def records() -> Path:
             return folder / "docs" / "runs"
     if not Path(PACKED).is_file():
         raise RecordError(
-            f"expected {PACKED} in {Path.cwd()}, or a checkout of the project: download {PACKED} from the page of "
-            "the notebook, into the notebook's folder"
+            f"expected {PACKED} in {Path.cwd()}, or a checkout of the project: "
+            f"download {PACKED} from the page of the notebook, into the notebook's folder"
         )
     unpacked = Path(mkdtemp(prefix="labml_ws-runs-"))
     atexit.register(shutil.rmtree, unpacked, ignore_errors=True)
@@ -272,10 +273,11 @@ def check(runs: Sequence[Run]) -> None:
     if stale:
         name, (then, now) = next(iter(changed[stale[0]].items()))
         raise RecordError(
-            f"this code no longer computes what {len(stale)} of {len(runs)} records hold (in the first, {name} of the "
-            f"probe was {then} with torch {stale[0].about['versions']['torch']}, and is {now} with {torch.__version__}): "
-            f"take the change back, or remove these folders of docs/runs and call 'make results' to run them again: "
-            + ", ".join(run.name for run in stale)
+            f"this code no longer computes what {len(stale)} of {len(runs)} records hold "
+            f"(in the first, {name} of the probe was {then} with torch "
+            f"{stale[0].about['versions']['torch']}, and is {now} with {torch.__version__}): "
+            "take the change back, or remove these folders of docs/runs and call 'make results' "
+            f"to run them again: {', '.join(run.name for run in stale)}"
         )
 
 

@@ -55,7 +55,10 @@ SWEPT = ("bn", "gn", "ln", "ws-gn", "bcn", "ws-bcn")
 COMPARED = ("none", *SWEPT, "ws-bn", "center-gn", "scale-gn")
 
 # What all small runs share: two cores can do it honestly, and every method trains long enough to be told apart.
-SMALL = "--width 0.25 --train-images 8000 --epochs 4 --optimizer sgd --schedule one-cycle --threads 1"
+SMALL = (
+    "--width 0.25 --train-images 8000 --epochs 4 "
+    "--optimizer sgd --schedule one-cycle --threads 1"
+)
 # The learning rate at a batch of 64, for every method; in proportion to the batch elsewhere.
 RATE = 0.025
 
@@ -78,7 +81,8 @@ def runs() -> Iterator[tuple[str, str]]:
     yield "full-width", "--epochs 3"
     yield (
         "quarter-width",
-        "--width 0.25 --no-estimate --groups 8 --epochs 30 --learning-rate 3e-3 --schedule one-cycle --half-weights",
+        "--width 0.25 --no-estimate --groups 8 --epochs 30 --learning-rate 3e-3 "
+        "--schedule one-cycle --half-weights",
     )
     for rate in (0.0125, 0.025, 0.05, 0.2):
         for net in SWEPT:

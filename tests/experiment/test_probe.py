@@ -14,7 +14,7 @@ import torch
 from labml_ws import EstimatedBatchNorm
 from labml_ws.experiment import probe
 from labml_ws.experiment.config import Config
-from labml_ws.experiment.record import RecordError, Run, check
+from labml_ws.experiment.record import Record, RecordError, Run, check
 
 # Of each kind one, and with them a measured one, a large one and one with running estimates.
 NAMES = (
@@ -46,7 +46,7 @@ CHECK = """
 import sys
 from pathlib import Path
 import labml_ws
-from labml_ws.experiment.record import RecordError, Run, check, records
+from labml_ws.experiment.record import Record, RecordError, Run, check, records
 assert Path(labml_ws.__file__).is_relative_to(Path.cwd()), labml_ws.__file__
 try:
     check([Run(records() / name) for name in sys.argv[1:]])
@@ -115,8 +115,8 @@ def test_a_renamed_variable_and_other_prose_leave_every_record_valid(project: Pa
     [
         (
             "config",
-            "OneCycleLR(optimizer, rate",
-            "OneCycleLR(optimizer, 1.0001 * rate",
+            "optimizer, rate, total_steps",
+            "optimizer, 1.0001 * rate, total_steps",
             NAMES[:2] + NAMES[3:4],
         ),
         ("cifar10", "/ 255 - mean", "/ 255.01 - mean", NAMES),
@@ -163,6 +163,12 @@ def test_a_record_without_a_probe_is_refused(root: Path) -> None:
         RecordError, match=r"initial of the probe was None.*: batches/gn-batch1"
     ):
         check([run])
+
+
+def test_a_new_record_carries_its_probe(tmp_path: Path) -> None:
+    config = replace(TINY, data="digits", out=tmp_path / "run")
+    Record(config, probe.noise(), torch.device("cpu"))
+    assert Run(tmp_path / "run").about["probe"] == probe.probe(config)
 
 
 def test_a_probe_leaves_random_numbers_and_the_default_type_as_they_are(fresh: None) -> None:
