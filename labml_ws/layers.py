@@ -95,7 +95,7 @@ class Standardized(nn.Module):
     # leaves out what stands below the first `if`, and would not leave out the second half of an `and`.)
     @property
     def w_hat(self) -> Tensor:
-        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        if not torch.jit.is_scripting():
             kept = self.kept
             if kept is not None:
                 return kept.w_hat
