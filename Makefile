@@ -110,7 +110,7 @@ $(NOTEBOOKS): %.ipynb: %.py $(LIBRARY) $(RUNS) tools/notebook.py labml_ws/house.
 
 # What each module's demo prints, shown on its page.
 $(DEMOS): $(LIBRARY) $(patsubst %,engine/mkdocstrings_handlers/annotated/understand/%.py,run scopes values) $(INSTALLED)
-	@$(PY) -m mkdocstrings_handlers.annotated.understand.run $(@D) $(LIBRARY)
+	@$(PY) -m mkdocstrings_handlers.annotated $(@D) $(LIBRARY)
 	@touch $@
 
 # What the playground shows before anything is moved, and without JavaScript: drawn by the script that draws the rest.
