@@ -1,6 +1,8 @@
 """What a demo prints is recorded by running it, and stands below the lines that printed it."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -154,3 +156,10 @@ def test_the_page_shows_the_record_and_asks_for_a_missing_one(
     html = handler.render(handler.collect("steps", options), options)
     assert html.count("<samp>") == 2
     assert html.index("<samp>step 1") < html.rindex("Second") < html.index("<samp>step 0")
+
+
+def test_it_is_a_program_that_warns_of_nothing(module: Path) -> None:
+    command = [sys.executable, "-W", "error", "-m", "mkdocstrings_handlers.annotated"]
+    done = subprocess.run([*command, "records", "steps.py"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "running steps.py\n", "")
+    assert Path("records/steps.json").is_file()

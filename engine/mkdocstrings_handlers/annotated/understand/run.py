@@ -8,7 +8,7 @@ the value, stands at the end of that line. It can't go stale.
 The module is run as it is, but for calls that are put into its syntax tree: one behind each place where a name is given a value, one before each statement of the
 demo. Nothing is kept but text. The record knows a place by its number among the others and not by its line, so that a better comment leaves it valid.
 
-`python -m mkdocstrings_handlers.annotated.understand.run FOLDER pkg/mod.py …` writes `FOLDER/pkg.mod.json`, where the code has changed since.
+`python -m mkdocstrings_handlers.annotated FOLDER pkg/mod.py …` writes `FOLDER/pkg.mod.json`, where the code has changed since.
 """
 
 from __future__ import annotations
@@ -343,7 +343,3 @@ def main(folder: str, *files: str) -> int:
         print(error, file=sys.stderr)
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
