@@ -218,7 +218,9 @@ heads = ["longest / shortest layer", "share of the mean, at least"]
 display(plots.Table("The gradient", heads, rows))
 for when in ("initial", "at the end"):
     first, *others = along_layers["gn", when]
-    print(f"GN, {when}: share of the mean in layer 1 {first:.0%}, in others up to {max(others):.0%}")
+    print(
+        f"GN, {when}: share of the mean in layer 1 {first:.0%}, in others up to {max(others):.0%}"
+    )
 recorded.provenance(methods)
 
 # %% [markdown]

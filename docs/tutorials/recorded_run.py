@@ -174,7 +174,9 @@ for net, accuracies in by_rate.items():
     best[net] = max(accuracies, key=accuracies.get)
     edge = ", at the edge" if best[net] in (rates[0], rates[-1]) else ""
     rows.append([net, *(f"{accuracies[rate]:.1f}" for rate in rates), f"{best[net]:g}{edge}"])
-display(Table("One seed: test accuracy (%) by rate", [*(f"{r:g}" for r in rates), "best"], rows))
+display(
+    Table("One seed: test accuracy (%) by rate", [*(f"{r:g}" for r in rates), "best"], rows)
+)
 print(f"difference in points, one seed     at {used:g}     each at its best")
 for better, worse in (("bn", "ws-gn"), ("ws-gn", "gn"), ("ws-bcn", "bcn")):
     one = by_rate[better][used] - by_rate[worse][used]
