@@ -3,8 +3,8 @@ r"""
 
 A normalization over the channels of one image (LayerNorm, GroupNorm) does not mind small batches, but it has a blind
 spot. It fixes the mean and variance of a *group* of channels, and lets one channel of the group drift far below the
-others. Behind a ReLU that channel is then off for every image, and no gradient comes back through the ReLU to revive
-it. Such points of the training trajectory, where units are consistently deactivated, are **elimination singularities**
+others. Behind a ReLU that channel is then off for every image, and no gradient comes back through the ReLU. (It can still
+[come back](../tutorials/singularities.md#for-good) by what moves its group.) Such points of the training trajectory, where units are consistently deactivated, are **elimination singularities**
 ([@qiao2019rethinking], who credit the term to [@wei2008dynamics]). BatchNorm keeps away
 from them by design: it gives *each* channel zero mean and unit variance, so that before its learned scale and shift
 about half of the values are above zero.
@@ -237,7 +237,8 @@ class BatchChannelNorm(nn.Module):
 
     # The order matters: after the batch norm no channel sits far below the others, unless $\beta$ has put it there, so
     # what the channel norm subtracts eliminates none of them
-    # ([a channel that is falling behind](../tutorials/small_batches.md#a-channel-that-is-falling-behind)).
+    # ([a channel that is falling behind](../tutorials/small_batches.md#a-channel-that-is-falling-behind)). With estimates
+    # that is so once they have caught up: after a sudden shift they need a few times $1/\code{self.batch_norm.momentum}{r}$ steps.
     def forward(self, x: Tensor) -> Tensor:
         return self.channel_norm(self.batch_norm(x))
 
