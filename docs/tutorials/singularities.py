@@ -14,7 +14,7 @@
 # # Elimination singularities
 #
 # A channel whose ReLU lets nothing through takes no part in the network. A point of the training where channels are consistently switched off like that
-# is an *elimination singularity* ([@wei2008dynamics], [@orhan2018skip]). **The claim**: norms over channels, LayerNorm and GroupNorm, cannot keep a network away from such points;
+# is an *elimination singularity* ([@wei2008dynamics], [@orhan2017skip]). **The claim**: norms over channels, LayerNorm and GroupNorm, cannot keep a network away from such points;
 # BatchNorm does by design, and BCN brings its guarantee to a channel norm ([@qiao2019rethinking]). Weight Standardization helps GroupNorm on the way
 # ([@qiao2019micro]).
 #
