@@ -11,8 +11,8 @@ print(mean_spread([run.accuracy for run in runs if run.net == "ws-gn"]))
 provenance(runs)  # the line
 ```
 
-What such a figure *shows* is decided here as well, and not by the eye: [a verdict](#a-verdict) is confirmed, contradicted or
-undecided according to [an interval](#how-sure-is-a-mean).
+What such a figure *shows* is decided here as well, and not by the eye: [a verdict][labml_ws.recorded.verdict] is confirmed, contradicted or
+undecided according to [an interval][labml_ws.recorded.interval].
 """
 
 import json

@@ -260,7 +260,7 @@ table("Estimates", recorded["estimates"], lambda run: run.config.momentum)
 # training script found it better with theirs.
 #
 # Ours are differences in test accuracy, in points, between two methods seed by seed, on another network, other data, and a training that is over after 500 steps at one rate. Each with
-# [an interval](../annotated/recorded.md#how-sure-is-a-mean) and [a verdict](../annotated/recorded.md#a-verdict): a claim is *confirmed* where it holds
+# [an interval][labml_ws.recorded.interval] and [a verdict][labml_ws.recorded.verdict]: a claim is *confirmed* where it holds
 # all over the interval, *contradicted* where nowhere, *undecided* where the interval has room for both. Two methods are *the same* if a point between them is the most that the interval allows.
 
 
