@@ -253,9 +253,9 @@ def verdicts(
         written = (
             ["", ""] if not found else [found.ratio if ratios else str(found), str(found.n)]
         )
-        rows.append([words, *written, verdict(found, claim, margin)])
+        rows.append([words, verdict(found, claim, margin), *written])
     what = "ratio" if ratios else "difference"
-    return Table(title, [f"{what} [95 % interval]", "n", "verdict"], rows)
+    return Table(title, ["verdict", f"{what} [95 % interval]", "n"], rows)
 
 
 class Provenance:

@@ -231,11 +231,11 @@ def test_a_verdict_is_what_holds_all_over_the_interval(
 def test_a_table_of_verdicts_says_what_was_not_measured() -> None:
     table = verdicts("", [("up", [1.0, 2.0, 3.0], "same"), ("down", None, "less")], margin=9)
     assert table.rows == [
-        ["up", "+2.0 [-0.5, +4.5]", "3", "confirmed"],
-        ["down", "", "", "not measured"],
+        ["up", "confirmed", "+2.0 [-0.5, +4.5]", "3"],
+        ["down", "not measured", "", ""],
     ]
     (row,) = verdicts("", [("twice", [0.6931] * 2, "more")], ratios=True).rows
-    assert row[1] == "2.00 [2.00, 2.00]"
+    assert row[2] == "2.00 [2.00, 2.00]"
 
 
 def test_differences_are_those_of_equal_seeds() -> None:

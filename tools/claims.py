@@ -38,8 +38,8 @@ SKIPPED = ("bibliography.md", "reference.md")
 REPORTS = "related.md"
 DECIDED = re.compile(r"\b(?:not )?(?:confirmed|contradicted|undecided)\b", re.IGNORECASE)
 ROW = re.compile(
-    r"^ *(?P<claim>\S+(?: \S+)*)(?: {2,}(?P<interval>[-+]?[\d.]+ \[\S+, \S+\]) {2,}(?P<n>\d+))?"
-    r" {2,}(?P<word>confirmed|contradicted|undecided|not measured)$",
+    r"^ *(?P<claim>\S+(?: \S+)*) {2,}(?P<word>confirmed|contradicted|undecided|not measured)"
+    r"(?: {2,}(?P<interval>[-+]?[\d.]+ \[\S+, \S+\]) {2,}(?P<n>\d+))? *$",
     re.MULTILINE,
 )
 

@@ -367,7 +367,7 @@ recorded.verdicts("With WS it is smaller, at equal loss", claims, ratios=True)
 # %% [markdown]
 # * **With GroupNorm** two of four measures confirm it, on CIFAR-10 at this scale: beta and the largest relative curvature are little more than half as large with WS. Loss range and predictiveness are undecided: their intervals reach from a fraction to a multiple. Of the
 #   two steps, centering alone confirms the curvature; for the rest, and for scaling alone, three seeds say nothing.
-# * **With BatchNorm** no measure confirms it, and the loss range contradicts it, if only just: of sixteen such intervals one may well have missed. And yet the network with WS is [the better one](recorded_run.md#verdicts): there WS must help in some other way. From the hundredth step on BatchNorm alone
+# * **With BatchNorm** no measure confirms it, and the loss range contradicts it, if only just: of sixteen such intervals one may well have missed. And yet the network with WS is [the better one](recorded_run.md#verdicts): so WS must do something else there. From the hundredth step on BatchNorm alone
 #   has, on average, a smaller beta and a smaller relative curvature than WS with GroupNorm.
 # * **With BCN** it is not measured. WS with running estimates is rougher than BCN with the statistics of its batch, in every measure and seed; how much of that comes from the estimates, these runs don't say.
 # * A Lipschitz constant is a maximum over all points. These are a few points on the path of one small network without skip connections, trained for four epochs at one learning rate. That the smoother network

@@ -279,7 +279,7 @@ verdicts(
         ("BN is better than GN (papers: +0.5)", minus("bn", "gn"), "more"),
         ("WS + GN is better than GN (+1.1)", minus("ws-gn", "gn"), "more"),
         ("WS + GN is better than BN (+0.6)", minus("ws-gn", "bn"), "more"),
-        ("WS + BN is better than BN (yes)", minus("ws-bn", "bn"), "more"),
+        ("WS + BN is better than BN (an author: yes)", minus("ws-bn", "bn"), "more"),
         ("BCN is better than GN", minus("bcn", "gn"), "more"),
         ("WS adds to BCN", None, "more"),
         ("GN is better than no norm", minus("gn", "none"), "more"),
