@@ -164,7 +164,7 @@ print(f"used from here on: {used:g}")
 
 # %% [markdown]
 # It is one rate for six methods, and the best one for *one* of them, WS + GN. The others would have preferred a higher one, or, GN and LN, a lower: they fall over the whole grid, so that their best rate
-# lies beyond its edge and isn't known. That flatters WS + GN wherever it is compared:
+# lies beyond its edge and isn't known. That flatters WS + GN wherever it is compared. (The last pair differs in its statistics as well: WS + BCN has estimates, BCN those of its batch.)
 
 # %% tags=["wide"]
 by_rate, best, rows = {}, {}, []
