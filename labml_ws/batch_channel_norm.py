@@ -3,8 +3,8 @@ r"""
 
 A normalization over the channels of one image (LayerNorm, GroupNorm) does not mind small batches, but it has a blind
 spot. It fixes the mean and variance of a *group* of channels, and lets one channel of the group drift far below the
-others. Behind a ReLU that channel is then off for every image, and no gradient comes back through the ReLU to revive
-it. Such points of the training trajectory, where units are consistently deactivated, are **elimination singularities**
+others. Behind a ReLU that channel is then off for every image, and no gradient comes back through the ReLU. (It can still
+[come back](../tutorials/singularities.md#for-good) by what moves its group.) Such points of the training trajectory, where units are consistently deactivated, are **elimination singularities**
 ([@qiao2019rethinking], who credit the term to [@wei2008dynamics]). BatchNorm keeps away
 from them by design: it gives *each* channel zero mean and unit variance, so that before its learned scale and shift
 about half of the values are above zero.
@@ -111,7 +111,7 @@ class EstimatedBatchNorm(RunningStatistics):
         running mean does. labml's code takes the batch's own mean. The price: $\code{around_old}{v_c}$ contains
         $(\code{batch_mean}{m_c} - \code{self.running_mean}{\hat\mu_c})^2$, so while
         $\code{self.running_mean}{\hat\mu}$ is still far from the true mean, $\code{self.running_var}{\hat\sigma^2}$ is
-        too large. That fades like $(1 - \code{self.momentum}{r})^n$ over $n$ steps, so it takes several times
+        too large. That fades like $(1 - \code{self.momentum}{r})^t$ over $t$ steps, so it takes several times
         $1/\code{self.momentum}{r}$ of them. What stays is $\code{self.momentum}{r} / (2 - \code{self.momentum}{r})$ of the
         variance between batches, a twentieth at $\code{self.momentum}{r} = 0.1$, as the running mean goes on moving.
 
@@ -159,12 +159,12 @@ class ChannelNorm(nn.Module):
     r"""
     ## Channel normalization
 
-    $$y = \code{self.weight}{\gamma_g} \cdot \frac{\code{x}{x} - \mu_g}{\sqrt{\sigma_g^2 + \code{self.eps}{\epsilon}}}
-    + \code{self.bias}{\beta_g}$$
+    $$y = \code{self.weight}{\gamma_q} \cdot \frac{\code{x}{x} - \mu_q}{\sqrt{\sigma_q^2 + \code{self.eps}{\epsilon}}}
+    + \code{self.bias}{\beta_q}$$
 
     GroupNorm, with one difference: $\code{self.weight}{\gamma}$ and $\code{self.bias}{\beta}$ are per **group**, not
-    per channel. The batch norm before it already has a pair per channel. Mean $\mu_g$ and variance $\sigma_g^2$ are
-    those of one image, over the channels of group $g$ and all positions, the variance with $1/n$.
+    per channel. The batch norm before it already has a pair per channel. Mean $\mu_q$ and variance $\sigma_q^2$ are
+    those of one image, over the channels of group $q$ and all positions, the variance divided by their number.
 
     * `channels`: number of channels $\code{channels}{C}$
     * `groups`: number of groups $\code{groups}{G}$, which must divide $\code{channels}{C}$
@@ -265,7 +265,8 @@ class BatchChannelNorm(nn.Module):
 
     # The order matters: after the batch norm no channel sits far below the others, unless $\beta$ has put it there, so
     # what the channel norm subtracts eliminates none of them
-    # ([a channel that is falling behind](../tutorials/small_batches.md#a-channel-that-is-falling-behind)).
+    # ([a channel that is falling behind](../tutorials/small_batches.md#a-channel-that-is-falling-behind)). With estimates
+    # that is so once they have caught up: after a sudden shift they need a few times $1/r$ steps.
     #
     # For large inputs the same is computed [in one pass][labml_ws.one_pass].
     def forward(self, x: Tensor) -> Tensor:

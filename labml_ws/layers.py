@@ -28,7 +28,7 @@ to gain.
 * *With no normalization behind it.* Each filter of $\code{self.w_hat}{\hat W}$ has length $\sqrt I$ whatever is learned
   ($I$, the fan-in, is its number of weights), so a layer's output is about $\sqrt I$ times its input. Four such layers of 64
   channels, with ReLU between them, exceed the largest number of fp16: hence the `nan` and the exploding activations
-  that people report. [Trained like that](../tutorials/recorded_run.md#conventions), a network learned nothing.
+  that people report. [Trained like that](../tutorials/recorded_run.md#conventions), a network diverged within 50 steps.
 * *In the final classifier.* It must be able to scale its logits (what goes into the softmax), and nothing normalizes
   them: keep `nn.Linear`. [With `Linear` from here](../tutorials/recorded_run.md#conventions), training got stuck.
 * *At a fan-in of 1 or 2*, as in a depthwise $1 \times 1$: refused with an error, as

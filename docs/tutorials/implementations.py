@@ -180,7 +180,9 @@ def lucidrains(w):
 # \end{align}
 #
 # [NFNets][@brock2021high] do without a normalization behind the convolution, so their output must keep its size: each filter gets length 1 instead of
-# $\sqrt I$, and a learned gain $\gamma$. The first is [DeepMind's](https://github.com/google-deepmind/deepmind-research/blob/master/nfnets/base.py), where
+# $\sqrt I$, and a learned gain $\gamma$. Length 1 keeps the variance of an input of independent values with mean zero. What comes out of a ReLU has a mean, to which centered filters are blind, and the variance that is left is
+# $\frac{1}{2} (1 - \frac{1}{\pi}) = 0.341$ of what went into it, in every layer. So [the paper on signal propagation][@brock2021characterizing] multiplies by
+# $\sqrt{2 / (1 - 1/\pi)} = 1.71$ behind each ReLU. The first is [DeepMind's](https://github.com/google-deepmind/deepmind-research/blob/master/nfnets/base.py), where
 # $\epsilon$ is a threshold and nothing is added, the second timm's `ScaledStdConv2d`. Below, at $\gamma = 1$, they are multiplied by $\sqrt I$ again, to be compared.
 
 
@@ -237,7 +239,7 @@ plt.show()
 # %% [markdown]
 # ## The measure
 #
-# All of them standardize the same random filters. The distance is that from the paper's formula in float64, relative to the length of its result. Where a
+# All of them standardize the same random filters. The *deviation* of a form is its distance from the paper's formula in float64, relative to the length of its result. Where a
 # filter comes out more than twice as long, the tables say how many times as long.
 
 
@@ -264,7 +266,7 @@ def weights(fan_in, std, dtype=torch.float32, mean=0.0):
     return (noise * std + mean).to(dtype)
 
 
-def distance(form, weight):
+def deviation(form, weight):
     """Relative to the paper's formula in float64, for the very same weight."""
     expected, found = paper(weight.double()), form(weight).double()
     if form in (nfnets, timm_scaled):
@@ -289,17 +291,17 @@ def written(error):
 
 
 # %% tags=["wide"]
-def distances(title, std, dtype):
+def deviations(title, std, dtype):
     rows = []
     for name, form in FORMS.items():
-        errors = [distance(form, weights(n, std or (3 * n) ** -0.5, dtype)) for n in SHAPES]
+        errors = [deviation(form, weights(n, std or (3 * n) ** -0.5, dtype)) for n in SHAPES]
         rows.append([name, *map(written, errors)])
     return Table(title, [f"I = {n}" for n in SHAPES], rows)
 
 
-display(distances("torch's default initialization", None, torch.float32))
-display(distances("standard deviation 0.02", 0.02, torch.float32))
-display(distances("standard deviation 0.0001", 1e-4, torch.float32))
+display(deviations("torch's default initialization", None, torch.float32))
+display(deviations("standard deviation 0.02", 0.02, torch.float32))
+display(deviations("standard deviation 0.0001", 1e-4, torch.float32))
 
 # %% [markdown]
 # ## In bfloat16
@@ -309,9 +311,9 @@ display(distances("standard deviation 0.0001", 1e-4, torch.float32))
 # float32 never meets, takes away about half of the length at $\sigma = 0.02$.
 
 # %% tags=["wide"]
-display(distances("bfloat16, default initialization", None, torch.bfloat16))
-display(distances("bfloat16, standard deviation 0.02", 0.02, torch.bfloat16))
-display(distances("bfloat16, standard deviation 0.0001", 1e-4, torch.bfloat16))
+display(deviations("bfloat16, default initialization", None, torch.bfloat16))
+display(deviations("bfloat16, standard deviation 0.02", 0.02, torch.bfloat16))
+display(deviations("bfloat16, standard deviation 0.0001", 1e-4, torch.bfloat16))
 
 # %% [markdown]
 # ## Where they break
@@ -350,8 +352,8 @@ rows = [
         attempt(form, torch.ones(4, 1, 1, 1)),
         attempt(form, weights(576, 0.02).to(memory_format=torch.channels_last)),
         slope_of_constant(form),
-        written(distance(form, weights(576, 1.0, mean=1000.0))),
-        written(distance(form, weights(576, 1e-4, torch.float16))),
+        written(deviation(form, weights(576, 1.0, mean=1000.0))),
+        written(deviation(form, weights(576, 1e-4, torch.float16))),
     ]
     for name, form in FORMS.items()
 ]
@@ -392,8 +394,8 @@ print(f"wrong: {wrong.float().mean():.0%} of the outputs, {inside:.0%} inside th
 # of the rest about half is left. BatchNorm in training, channel by channel, takes out both. In *evaluation* it uses stored statistics and passes on all of the first column: this is
 # where weights trained under one convention and loaded under another give other outputs.
 #
-# Does a training run care? Not in the recorded runs of [conventions](recorded_run.md#conventions), which train WS + GN with $I - 1$ and with $\epsilon$ outside, three seeds each: they come out within a point of
-# the paper's formula.
+# Does a training run care? The recorded runs of [conventions](recorded_run.md#conventions), which train WS + GN with $I - 1$ and with $\epsilon$ outside, three seeds each, show no difference. They would not show a small one:
+# the intervals [leave room](recorded_run.md#verdicts) for one or two points to either side.
 
 # %%
 spread = torch.logspace(-2, -1.4, 64)[torch.randperm(64)].view(-1, 1, 1, 1)
@@ -407,7 +409,7 @@ for name in ("ours", "authors", "BCN, labml", "JAX", "timm", "BiT"):
         written(((n(output) - n(expected)).norm() / n(expected).norm()).item()) for n in norms
     ]
     rows.append([name, *cells])
-display(Table("Distance of the outputs", ["convolution", "+ GroupNorm", "+ BatchNorm"], rows))
+display(Table("Deviation of the outputs", ["convolution", "+ GroupNorm", "+ BatchNorm"], rows))
 
 # %% [markdown]
 # ## The running variance of BCN

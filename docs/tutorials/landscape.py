@@ -32,7 +32,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from labml_ws import Conv2d
-from labml_ws.experiment import plots, record
+from labml_ws.experiment import intervals, plots, record
 from labml_ws.experiment.cifar10 import channel_stats, load, normalize
 from labml_ws.experiment.landscape import along_gradient, loss_surface, top_eigenvalue
 from labml_ws.experiment.vgg import VGG
@@ -49,8 +49,8 @@ x, y = images[:128], labels[:128]
 # %% [markdown]
 # ## What the proof says
 #
-# WS is two steps, $\dot W = W - \mu$ and $\hat W = \dot W / \sigma$. For each one, compare the curvature of the loss in what goes in with that in what comes
-# out: the same weights, the same batch, the same loss. The first step is linear. On a filter of $I$ weights it is the projection $P = 1 - \frac{1}{I} \mathbf 1 \mathbf 1^{\top}$, so
+# WS is two steps, $\dot W = W - \mu$ and $\hat W = \dot W / \sigma$, here without $\epsilon$. For each one, compare the curvature of the loss in what goes in with that in what comes
+# out: the same weights, the same batch, the same loss. The first step is linear. On a filter of $I$ weights it is the projection $P = \mathrm{Id} - \frac{1}{I} \mathbf 1 \mathbf 1^{\top}$, with the identity matrix $\mathrm{Id}$ and a vector of ones $\mathbf 1$, so
 # from the Hessian $H$ in $\dot W$ it makes $PHP$ in $W$, and
 #
 # \begin{align}
@@ -114,6 +114,27 @@ for name, ratio in (("centering", in_raw / in_dot), ("scaling", in_dot / in_hat)
     print(f"{name + ':':10} largest eigenvalue times {min(ratio):.2f} to {max(ratio):.2f}")
 print(f"1/sigma^2, the mean of four filters: {factor:.1f}")
 
+
+def top(function, point):
+    return torch.linalg.eigvalsh(torch.func.hessian(function)(point)).abs().max().item()
+
+
+def of_raw(w):
+    return loss(scale(center(w)))
+
+
+def in_lengths(u, length):
+    return of_raw(u * length)
+
+
+w = weight.detach().view(4, 36)
+for shift in (0, 0.4, 3):
+    shifted = w + shift * w.std(dim=1, correction=0, keepdim=True)
+    length = shifted.norm(dim=1).repeat_interleave(36)
+    shifted = shifted.flatten()
+    relative = top(partial(in_lengths, length=length), shifted / length)
+    print(f"plus {shift:3} sigma: largest {top(of_raw, shifted):.2f}, relative {relative:.1f}")
+
 # %% alt="Largest eigenvalue of three Hessians over 60 steps, on a logarithmic scale. That in the standardized weight is lowest. That in the centered weight is about twenty times higher. That in the raw weight lies between them, at about half the highest." tags=["wide", "computed"]
 figure, axis = plt.subplots()
 axis.plot(steps, in_dot, "o-", label="in Ẇ, centered")
@@ -128,6 +149,8 @@ plt.show()
 # The half of the claim that is a theorem shows at every point: centering takes away about half of the largest curvature. The half that is no theorem shows as well: scaling multiplies
 # it by about $1/\sigma^2$. But a step of the optimizer is worth more or less according to how long $W$ is. In front of WS or BatchNorm a filter of half the length gives the same output and four times the
 # curvature (in front of GroupNorm, where the others of its group are halved with it). Here that is nearly all that scaling does. So *two networks* must be compared [in lengths of their filters](../annotated/landscape.md), too; that is what *relative* means below.
+# It makes up for length alone. WS is blind to the *mean* of a filter as well, and there *relative* is not: the same network with a constant added to each filter has longer filters, and so a larger relative curvature.
+# Its absolute curvature is the same, as the last lines show.
 #
 # ## Two surfaces
 #
@@ -328,11 +351,26 @@ plots.Provenance([run for net in nets for run in runs[net].values()])
 # %% [markdown]
 # ## What it shows, and what it doesn't
 #
-# * **The theorem holds**, for centering, exactly, on any weights. For scaling there is none: curvature is multiplied by about $1/\sigma^2$. In the small example that is only a change of the unit of length.
-# * **With GroupNorm the claim is confirmed by half of the measures**, on CIFAR-10 at this scale: beta and the largest relative curvature are little more than half as large with WS, after equal steps as well as at equal loss. Of the
-#   two steps, it is centering that lowers them, in each seed. Loss range and predictiveness at equal loss are a fifth smaller on average, with seeds on both sides; there centering alone changes nothing for the better, and scaling alone as much as both.
-# * **With BatchNorm it is not confirmed.** The two networks are about equally smooth, the one with WS if anything a little less, and yet it is the better one: there WS must help in some other way. From the hundredth step on BatchNorm alone
-#   has a smaller beta and a smaller relative curvature than WS with GroupNorm.
-# * **With BCN it is not confirmed** either: WS with running estimates is rougher than BCN alone. How much of that comes from the estimates, these runs don't say.
+# **The theorem holds**, for centering, exactly, on any weights. For scaling there is none: curvature is multiplied by about $1/\sigma^2$. In the small example that is only a change of the unit of length.
+#
+# Between two networks it is a matter of measurement. The claim is that the one with WS is smoother: [a ratio at equal loss](#at-equal-loss) below 1, in the mean of the logarithms over the seeds. ([How a verdict comes about](recorded_run.md#verdicts).)
+
+
+# %% tags=["wide"]
+claims = []
+for name, pair in compared.items():
+    # BCN with WS has estimates, without it the batch's statistics: two differences, one measurement.
+    confounded = pair == ("ws-bcn", "bcn")
+    for measure in shown:
+        ratios = None if confounded else np.log(at_equal_loss(*pair, measure)).tolist()
+        claims.append((f"{name}: {measure.replace('_', ' ')}", ratios, "less"))
+intervals.verdicts("With WS it is smaller, at equal loss", claims, ratios=True)
+
+# %% [markdown]
+# * **With GroupNorm** two of four measures confirm it, on CIFAR-10 at this scale: beta and the largest relative curvature are little more than half as large with WS. Loss range and predictiveness are undecided: their intervals reach from a fraction to a multiple. Of the
+#   two steps, centering alone confirms the curvature; for the rest, and for scaling alone, three seeds say nothing.
+# * **With BatchNorm** no measure confirms it, and the loss range contradicts it, if only just: of sixteen such intervals one may well have missed. And yet the network with WS is [the better one](recorded_run.md#verdicts): so WS must do something else there. From the hundredth step on BatchNorm alone
+#   has, on average, a smaller beta and a smaller relative curvature than WS with GroupNorm.
+# * **With BCN** it is not measured. WS with running estimates is rougher than BCN with the statistics of its batch, in every measure and seed; how much of that comes from the estimates, these runs don't say.
 # * A Lipschitz constant is a maximum over all points. These are a few points on the path of one small network without skip connections, trained for four epochs at one learning rate. That the smoother network
 #   is the better one with GroupNorm does not say that it is better *because* it is smoother.

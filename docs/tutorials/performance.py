@@ -27,7 +27,7 @@ from IPython.display import HTML, display
 from labml_ws.experiment.plots import Table, label_ends
 from labml_ws.experiment.record import records
 
-plt.style.use("labml_ws.house")
+plt.style.use("labml_ws.experiment.house")
 
 folder = records() / "bench"
 bench = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}

@@ -111,7 +111,8 @@ for name, form in (("the running mean", authors_form), ("the image's own", own_f
 #
 # Why a batch norm at all, if a channel norm needs no batch? Push one channel of a group down, step by step, as training may. The channel norm
 # normalizes the *group*: it lets that channel sink, and fewer and fewer of its values are above zero. A ReLU behind it passes only those, and when there
-# are none, no gradient comes back through it: that is an elimination singularity. BCN's batch norm lifts the channel first, whatever the shift.
+# are none, the channel is out of the network: that is an elimination singularity. (What can still move it is [another question](singularities.md#for-good).) BCN's batch norm lifts the channel first, here with the statistics of a batch of all images, and then
+# it does so whatever the shift.
 
 # %% alt="Share of positive values of one channel against its downward shift. Channel norm: falls from about a half to zero. Batch-channel norm: stays at about a half." tags=["wide", "computed"]
 shifts = torch.linspace(0, 8, 17)
@@ -143,3 +144,22 @@ for norm, shares in active.items():
     print(
         f"{type(norm).__name__:16}: {shares[-1]:.1%} of its values above zero when shifted by {shifts[-1]:.0f}"
     )
+
+# %% [markdown]
+# **Estimates lift it later.** They have to learn of the shift first, and the slower they move the longer that takes. Here the channel drops by 8 standard deviations at once, which training would hardly do, and one image
+# comes per step. We count the steps until it is above zero half as often as before.
+
+# %%
+channels = [0, 2, 3]
+for share in (0.1, 0.01, 0.001):
+    norm = BatchChannelNorm(8, groups=1, momentum=share)
+    norm.batch_norm.running_mean.copy_(x.mean(channels))
+    norm.batch_norm.running_var.copy_(x.var(channels, correction=0))
+    lowered = x.clone()
+    lowered[:, 0] -= 8 * var.sqrt()
+    with torch.no_grad():
+        before, steps, now = (norm.eval()(x)[:, 0] > 0).float().mean(), 0, 0.0
+        while now < before / 2:
+            norm.train()(lowered[order[steps], None])
+            now, steps = (norm.eval()(lowered[:256])[:, 0] > 0).float().mean(), steps + 1
+    print(f"an image's share in the estimates {share:5}: {steps:4} steps")

@@ -245,8 +245,8 @@ def augment(
     ## Crop and flip, all at once
 
     The usual augmentation: pad by four pixels, cut out a window of the old size at random, mirror with probability one
-    half. It is done with indices rather than in a loop over images: `rows[b]` and `columns[b]` are the rows and columns
-    of padded image $\code{image}{b}$ that are kept.
+    half. It is done with indices rather than in a loop over images: `rows` and `columns` say which rows and
+    columns of each padded image are kept.
 
     * `x`: floats, `[B, 3, H, W]`, normalized, so that the zero padding is the average color
     * `generator`: where the randomness comes from, on the device of `x`

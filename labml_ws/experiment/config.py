@@ -68,14 +68,15 @@ class Config:
     # Steps whose gradients are averaged before the weights change: 16 with `--batch-size 4` updates like a batch of 64
     # but normalizes like 4.
     accumulate: int = 1
-    # `adam`, or `sgd` with momentum 0.9.
+    # `adam`, or `sgd` with momentum 0.9 (unless the schedule moves it).
     optimizer: Literal["adam", "sgd"] = "adam"
     # The optimizer's step size; with a one-cycle schedule, its peak.
     learning_rate: float = 2.5e-4
     # Weight decay. For `adam` it is decoupled (AdamW). On standardized weights it only changes the effective step
     # size.
     weight_decay: float = 0.0
-    # `constant`, or `one-cycle`: up to the peak in the first 30 % of the steps, then down to nearly zero.
+    # `constant`, or `one-cycle`: up to the peak in the first 30 % of the steps, then down to nearly zero. Torch's one-cycle
+    # moves the momentum of SGD, and $\beta_1$ of Adam, the other way: from 0.95 to 0.85 and back.
     schedule: Literal["constant", "one-cycle"] = "constant"
     # For the initial weights, the order of the images and their augmentation.
     seed: int = 0

@@ -14,7 +14,9 @@ has a page of its own.
 **A pitfall for all three.** Behind a normalization the length of a filter means nothing, but it decides how far a step
 of a given size goes: with ten times the weights, the same network has a hundredth of the curvature. So there are two
 ways to count. *Absolute* is what the literature does, and what an optimizer meets. *Relative* counts a filter's
-displacement in lengths of that filter, and cannot tell the two networks apart.
+displacement in lengths of that filter, and cannot tell the two networks apart. It makes up for length alone: a constant
+added to each weight of a filter, to which WS is blind as well, makes the filter longer, and its relative curvature
+[larger](../tutorials/landscape.md#what-the-proof-says).
 """
 
 from collections.abc import Callable, Sequence
@@ -90,12 +92,12 @@ def top_eigenvalue(
     ## The largest curvature
 
     How fast the gradient can turn, at this point, is the Hessian's eigenvalue of largest magnitude. Power iteration
-    finds it by one product with the Hessian per step, which autograd has: $\code{product}{H v} =
-    \nabla (\nabla L^{\top} \code{v}{v})$. The Lipschitz constant of the gradient is the largest of these over all
+    finds it by one product with the Hessian per step, which autograd has: $\code{product}{H \mathbf v} =
+    \nabla (\nabla L^{\top} \code{v}{\mathbf v})$. The Lipschitz constant of the gradient is the largest of these over all
     points.
 
-    * `iterations`: the more, the closer; `seed`: of the first $\code{v}{v}$; the other arguments are those above
-    * $\code{v}{v}$: a direction, of length one; $\code{product}{H v}$: how the gradient changes along it
+    * `iterations`: the more, the closer; `seed`: of the first $\code{v}{\mathbf v}$; the other arguments are those above
+    * $\code{v}{\mathbf v}$: a direction, of length one; $\code{product}{H \mathbf v}$: how the gradient changes along it
     """
     objective, theta = as_function(model, x, y, criterion, relative)
     theta = theta.requires_grad_()

@@ -1,7 +1,7 @@
 r"""
 # Measures of a network
 
-The papers say that WS normalizes gradients, and that with BCN no unit is switched off for good. Both can be measured,
+The papers say that WS normalizes gradients, and that BCN keeps a network away from points where units are switched off. Both can be measured,
 and were: [gradients](../tutorials/gradients.md), [elimination singularities](../tutorials/singularities.md).
 Each function here leaves the network and the images that it is given as they were; the [experiment](experiment.md) calls
 them while it trains (`--measure`). How smooth the loss is has [a module of its own][labml_ws.experiment.landscape].
@@ -83,9 +83,10 @@ def gradient_shares(
     r"""
     ## What each step of WS takes out
 
-    WS is two steps, $\code{centered}{\dot W} = W - \mu$ and $\hat W = \dot W / \sigma$. The gradient
+    WS is two steps, $\code{centered}{\dot W} = W - \mu$ and $\hat W = \dot W / \sigma_\epsilon$ with
+    $\sigma_\epsilon = \sqrt{\sigma^2 + \epsilon}$. The gradient
     $\code{g}{g} = \partial L / \partial \hat W$ comes back through them in turn, and each takes a direction out of it:
-    scaling the one along $\hat W$, centering the one along $(1, \dots, 1)$. Scaling also multiplies by $1/\sigma$,
+    scaling the one along $\hat W$, centering the one along $(1, \dots, 1)$. Scaling also multiplies by $1/\sigma_\epsilon$,
     which says nothing about what is taken out: it is applied to what arrives as well, before the two are compared. In a random direction, a step would take out $1/I$.
 
     * `model`: a network with standardized convolutions; `x`, `y`: its input and target, as `criterion` wants them
@@ -125,8 +126,10 @@ def active_fractions(model: nn.Module, batches: Iterable[Tensor]) -> dict[str, T
     r"""
     ## How often is a channel active?
 
-    An *elimination singularity* is a point of the training where a unit is switched off for good: its ReLU gets nothing
-    above zero, so nothing flows back, and the layer has one unit less. Over a data set, the fraction of positions at
+    An *elimination singularity* is a point of the training where a unit is switched off for all inputs: its ReLU gets nothing
+    above zero, so nothing flows back through it, and the layer has one unit less.
+    [For good or not](../tutorials/singularities.md#for-good) is another question: behind a GroupNorm the filter still gets a
+    gradient through its group's statistics. Over a data set, the fraction of positions at
     which a channel is active tells: 0 is dead, below 1 % nearly dead.
 
     * `model`: any network with `nn.ReLU` modules; `batches`: inputs

@@ -179,11 +179,14 @@ class Provenance:
         epochs = every(lambda run: run.config.epochs)
         torch = every(lambda run: run.about["versions"]["torch"])
         processor = every(lambda run: run.about["hardware"]["processor"])
+        # What whoever ran it had to say, as that the images were compressed once more.
+        note = every(lambda run: run.config.note).removeprefix(", ")
         day = every(lambda run: run.about["started"][:10])
         self.text = (
             f"{len(runs)} run{'s' * (len(runs) > 1)}, seed{'s' * (',' in seeds)} {seeds}; "
             f"{images} images of {source} ({fingerprint}), {epochs} epochs; "
-            f"torch {torch}, {processor}; {day}"
+            + (f"{note}; " if note else "")
+            + f"torch {torch}, {processor}; {day}"
         )
 
     def __repr__(self) -> str:

@@ -10,8 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import scipy.stats
 
 from labml_ws.experiment import plots, record, suite
+from labml_ws.experiment.intervals import (
+    Claim,
+    Interval,
+    differences,
+    interval,
+    verdict,
+    verdicts,
+)
 from labml_ws.experiment.plots import Provenance
 from labml_ws.experiment.record import RecordError, mean_spread, read
 
@@ -165,3 +174,67 @@ def test_a_table_is_html_on_a_page_and_text_in_a_terminal() -> None:
     ]
     with pytest.raises(ValueError, match="a cell for each of 2 heads in row 'bn', got 1"):
         plots.Table("Accuracy, %", ["mean", "spread"], [["bn", "54.0"]])
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0, 6.0], [-0.3, 0.1, 0.4, 0.2, -0.9]])
+def test_an_interval_is_that_of_a_t_test(values: list[float]) -> None:
+    found = interval(values)
+    expected = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert (found.mean, found.n) == (pytest.approx(sum(values) / len(values)), len(values))
+
+
+def test_three_seeds_reach_two_and_a_half_spreads_to_either_side() -> None:
+    # 4.3027 is the 97.5 % quantile of t with two degrees of freedom, as tables have it.
+    found = interval([9.0, 10.0, 11.0])
+    assert found.high - 10 == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
+    assert str(found) == "+10.0 [+7.5, +12.5]"
+
+
+def test_one_value_has_no_interval() -> None:
+    with pytest.raises(ValueError, match=r"at least 2 values, got 1.*not measured"):
+        interval([3.0])
+
+
+@pytest.mark.parametrize(
+    ("ends", "claim", "expected"),
+    [
+        ((0.1, 4.0), "more", "confirmed"),
+        ((-0.1, 4.0), "more", "undecided"),
+        ((-4.0, -0.1), "more", "contradicted"),
+        ((-4.0, -0.1), "less", "confirmed"),
+        ((-0.9, 0.9), "same", "confirmed"),
+        ((-0.9, 1.1), "same", "undecided"),
+        ((1.1, 3.0), "same", "contradicted"),
+        ((-0.9, 5.0), "as good", "confirmed"),
+        ((-1.1, 5.0), "as good", "undecided"),
+        ((-3.0, -1.1), "as good", "contradicted"),
+    ],
+)
+def test_a_verdict_is_what_holds_all_over_the_interval(
+    ends: tuple[float, float], claim: Claim, expected: str
+) -> None:
+    assert verdict(Interval(sum(ends) / 2, *ends, 3), claim) == expected
+
+
+def test_a_table_of_verdicts_says_what_was_not_measured() -> None:
+    table = verdicts("", [("up", [1.0, 2.0, 3.0], "same"), ("down", None, "less")], margin=9)
+    assert table.rows == [
+        ["up", "confirmed", "+2.0 [-0.5, +4.5]", "3"],
+        ["down", "not measured", "", ""],
+    ]
+    (row,) = verdicts("", [("twice", [0.6931] * 2, "more")], ratios=True).rows
+    assert row[2] == "2.00 [2.00, 2.00]"
+
+
+def test_differences_are_those_of_equal_seeds() -> None:
+    runs = read("methods")
+    plain, standardized = ([r for r in runs if r.net == net] for net in ("bn", "ws-bn"))
+    assert differences(standardized[::-1], plain) == pytest.approx([3.32, 2.66, 2.03])
+    assert differences(standardized[1:], plain) == pytest.approx([2.66, 2.03])
+    assert differences(plain, plain, lambda run: run.config.seed) == [0, 0, 0]
+
+
+def test_a_provenance_says_what_was_done_to_the_images() -> None:
+    assert "re-encoded as JPEG (quality 75)" in repr(Provenance(read("methods")))
+    assert "JPEG" not in repr(Provenance(read("digits")))

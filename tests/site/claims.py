@@ -2,12 +2,16 @@
 
 A claim is a sentence that says what a method *does* to training: smoother, faster, more accurate, dead units, small
 batches. It is found by its words, which finds definitions as well: those are listed in the test. Its measurement is a
-link to a tutorial in the same paragraph, or what the code beside it prints. (A tutorial measures what it claims.)
+link to a tutorial in the same paragraph, or what the code beside it prints. (A tutorial measures what it claims; the page
+of related methods may lead to whoever claims it.)
+
+A verdict is a row of a table that `labml_ws.experiment.intervals.verdicts` has printed: a claim, its interval, the number of runs,
+and one of four words. The words stand nowhere but beside such a table or a link to one.
 """
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from posixpath import dirname, join, normpath
@@ -31,6 +35,13 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 PRINTED = re.compile(r"^ *```text\n|^\*Figure: ", re.MULTILINE)
 FENCED = re.compile(r"^ *```.*?^ *```[^\n]*$", re.MULTILINE | re.DOTALL)
 SKIPPED = ("bibliography.md", "reference.md")
+REPORTS = "related.md"
+DECIDED = re.compile(r"\b(?:not )?(?:confirmed|contradicted|undecided)\b", re.IGNORECASE)
+ROW = re.compile(
+    r"^ *(?P<claim>\S+(?: \S+)*) {2,}(?P<word>confirmed|contradicted|undecided|not measured)"
+    r"(?: {2,}(?P<interval>[-+]?[\d.]+ \[\S+, \S+\]) {2,}(?P<n>\d+))? *$",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,35 @@ class Claim:
     page: str
     sentence: str
     measured: str | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A row of a table of verdicts; no interval and 0 runs where nothing was measured."""
+
+    page: str
+    claim: str
+    interval: str
+    n: int
+    word: str
+
+
+def verdicts_of(page: Page, markdown: str) -> list[Verdict]:
+    return [
+        Verdict(page.path, m["claim"], m["interval"] or "", int(m["n"] or 0), m["word"])
+        for m in ROW.finditer(markdown)
+    ]
+
+
+def without_interval(page: Page, markdown: str, tables: Collection[str]) -> Iterator[str]:
+    """
+    Paragraphs that use the word of a verdict where no interval carries it: the page is not among `tables`, which are those
+    with verdicts, and the paragraph links to none of them.
+    """
+    for block in blocks(markdown):
+        links = {resolved(page, target) for target in LINK.findall(block)}
+        if DECIDED.search(LINK.sub("]", block)) and not (links | {page.path}) & {*tables}:
+            yield block
 
 
 def blocks(markdown: str) -> Iterator[str]:
@@ -63,9 +103,16 @@ def sections(markdown: str) -> Iterator[str]:
         yield markdown[start:end]
 
 
+def resolved(page: Page, target: str) -> str:
+    """The path of the page that a link of a page leads to."""
+    path = normpath(join(dirname(page.path), target.partition("#")[0]))
+    return path.replace(".html.md", ".md")
+
+
 def measures(page: Page, target: str) -> bool:
-    """Whether a link of a page leads to a tutorial."""
-    return normpath(join(dirname(page.path), target)).startswith("tutorials/")
+    """Whether a link of a page leads to a tutorial or, where others are reported, to the source of the report."""
+    reported = page.path == REPORTS and ("://" in target or "bibliography" in target)
+    return reported or resolved(page, target).startswith("tutorials/")
 
 
 def claims_of(page: Page, markdown: str) -> Iterator[Claim]:
@@ -88,8 +135,19 @@ def claims(renderings: Renderings) -> list[Claim]:
     return found
 
 
+def verdicts(renderings: Renderings) -> list[Verdict]:
+    return [
+        v for page in renderings.pages for v in verdicts_of(page, renderings.markdown(page))
+    ]
+
+
 def main() -> int:
-    found = claims(Renderings())
+    renderings = Renderings()
+    for verdict in verdicts(renderings):
+        print(
+            f"{verdict.page}: {verdict.claim}\n    {verdict.word} {verdict.interval} n={verdict.n}"
+        )
+    found = claims(renderings)
     for claim in found:
         print(f"{claim.page}: {claim.sentence}\n    {claim.measured or 'NOT MEASURED'}")
     missing = sum(claim.measured is None for claim in found)

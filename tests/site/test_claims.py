@@ -1,10 +1,13 @@
-"""Every claim about WS and BCN on the site leads to a measurement."""
+"""Every claim about WS and BCN on the site leads to a measurement, and every verdict carries its interval."""
 
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.site.claims import claims, claims_of
+from labml_ws.experiment import intervals
+from tests.site.claims import claims, claims_of, verdicts, verdicts_of, without_interval
 from tools.renderings import Page, Renderings
 
 # Sentences with the words of a claim that claim nothing, by their beginning, and what they are instead.
@@ -73,3 +76,93 @@ def test_a_claim_is_known_by_its_words(text: str, measured: list[str | None]) ->
     page = Page("annotated/x.md", "X", "", {}, text)
     where = {None: None, "link": "../tutorials/landscape.html.md", "here": "annotated/x.md"}
     assert [claim.measured for claim in claims_of(page, text)] == [where[m] for m in measured]
+
+
+def test_every_verdict_has_an_interval_of_at_least_three_runs(renderings: Renderings) -> None:
+    found = verdicts(renderings)
+    assert {v.page for v in found} == {
+        f"tutorials/{name}.md"
+        for name in ("recorded_run", "micro_batches", "gradients", "landscape", "singularities")
+    }
+    assert {v.word for v in found} == {
+        "confirmed",
+        "contradicted",
+        "undecided",
+        "not measured",
+    }
+    for verdict in found:
+        measured = verdict.word != "not measured"
+        assert (bool(verdict.interval), verdict.n >= 3) == (measured, measured), verdict
+
+
+def test_a_claim_is_told_apart_from_others_of_its_page(renderings: Renderings) -> None:
+    names = Counter((v.page, v.claim) for v in verdicts(renderings))
+    assert [name for name, times in names.items() if times > 1] == []
+
+
+def test_the_word_of_a_verdict_stands_beside_an_interval(renderings: Renderings) -> None:
+    tables = {verdict.page for verdict in verdicts(renderings)}
+    texts = {page: renderings.markdown(page) for page in renderings.pages}
+    assert [
+        f"{page.path}: {block}"
+        for page, text in texts.items()
+        if not page.path.startswith(("how", "annotated/intervals"))
+        for block in without_interval(page, text, tables)
+    ] == []
+
+
+TABLE = repr(
+    intervals.verdicts("", [("It is up", [1.0, 2.0, 3.0], "more"), ("It stays", None, "same")])
+)
+
+
+def test_a_verdict_is_read_from_what_the_code_printed() -> None:
+    page = Page("tutorials/x.md", "X", "", {}, "")
+    up, stays = verdicts_of(page, f"```text\n{TABLE}\n```\n")
+    assert (up.claim, up.interval, up.n, up.word) == (
+        "It is up",
+        "+2.0 [-0.5, +4.5]",
+        3,
+        "undecided",
+    )
+    assert (stays.claim, stays.interval, stays.n, stays.word) == (
+        "It stays",
+        "",
+        0,
+        "not measured",
+    )
+    assert verdicts_of(page, "It was confirmed.\n") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "measured"), [("related.md", "bibliography.html.md"), ("index.md", None)]
+)
+def test_only_the_page_of_related_methods_may_lead_to_a_report(
+    path: str, measured: str | None
+) -> None:
+    text = f"# A page\n\n{CLAIM} [A and B](bibliography.html.md)\n"
+    (claim,) = claims_of(Page(path, "", "", {}, text), text)
+    assert claim.measured == measured
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "carried"),
+    [
+        ("tutorials/x.md", "**Not confirmed:** WS helps.", False),
+        ("tutorials/y.md", "**Confirmed:** WS helps.", True),
+        ("annotated/z.md", "It is undecided whether WS helps.", False),
+        ("annotated/z.md", "[Undecided](../tutorials/y.html.md#verdicts).", True),
+        ("annotated/z.md", "[Undecided](../tutorials/x.html.md).", False),
+        ("annotated/z.md", "WS helps.", True),
+    ],
+)
+def test_a_word_without_an_interval_is_found(path: str, text: str, carried: bool) -> None:
+    page = Page(path, "", "", {}, text)
+    assert (list(without_interval(page, text, {"tutorials/y.md"})) == []) == carried
+
+
+def test_a_page_says_what_its_plus_minus_is(renderings: Renderings) -> None:
+    for page in renderings.pages:
+        text = renderings.markdown(page)
+        if re.search(r"\d ± \d", text):
+            assert re.search(r"±\s+(the|its|their)\s+standard\s+deviation|± is the", text), page

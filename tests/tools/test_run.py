@@ -164,7 +164,9 @@ def test_a_record_goes_with_its_module(project: Path, monkeypatch: pytest.Monkey
     run.main()
     (project / "labml_ws" / "steps.py").unlink()
     run.main()
-    assert [path.name for path in project.glob("build/demos/*.json")] == ["labml_ws.vgg.json"]
+    assert [path.name for path in project.glob("build/demos/*.json")] == [
+        "labml_ws.experiment.vgg.json"
+    ]
 
 
 def test_a_browser_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
