@@ -1,8 +1,7 @@
 r"""
-# Settings
+# What can be set
 
-One frozen dataclass holds every setting with its reason, and doubles as the command line. What a setting means is built
-here as well: the network, and what trains it.
+The settings, each with its reason, and what they mean: the network, and what trains it.
 """
 
 import itertools

@@ -82,6 +82,8 @@ def probe(config: Config) -> dict[str, Any]:
     return trained | ({"measured": measured(config)} if config.measure else {})
 
 
+# What a run does, in small: images by the same functions, network and optimizer of the same settings. Without `measure` in
+# its settings, so that it is the same for those who measure and those who don't.
 @cache
 def steps(config: Config) -> dict[str, Any]:
     with float64():
