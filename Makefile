@@ -1,5 +1,7 @@
-# `make site` and `make test` need Python >= 3.11 and nothing else: the rest is installed into .venv and node_modules,
-# step by step, and no step is repeated until something that it depends on has changed.
+# `make site` and `make test` need Python >= 3.11 and nothing else: the rest is installed into .venv and node_modules.
+#
+# The site is made in steps, and a step is not repeated until something that it depends on has changed. What has changed
+# is a matter of times, as everywhere in make; only where running takes minutes does a step look closer (tools/run.py).
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -11,24 +13,13 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 NODE_MODULES := node_modules/installed
 VENDOR := docs/assets/vendor/.made
-PICTURES := docs/assets/pictures/.made
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export NO_MKDOCS_2_WARNING := 1
 
-LIBRARY := $(wildcard labml_ws/*.py)
-ENGINE := $(shell find engine -name '*.py')
-TUTORIALS := $(wildcard docs/tutorials/*.py)
-NOTEBOOKS := $(TUTORIALS:.py=.ipynb)
-DEMOS := build/demos/made
-PLAYGROUND := build/playground/made
-FIGURES := build/figures/micro-batches.html
-TAKE := build/take.made
-# What a page shows or offers and the builder doesn't make.
-MADE := $(VENDOR) $(PICTURES) $(DEMOS) $(PLAYGROUND) $(NOTEBOOKS) $(FIGURES) $(TAKE)
-RUNS := $(shell find docs/runs -type f 2>/dev/null)
-# Everything a page can depend on, except what the build itself puts there.
-INPUTS := mkdocs.yml $(shell find docs labml_ws engine overrides -type f \
-	-not -path '*/__pycache__/*' -not -path 'docs/assets/vendor/*' -not -path 'docs/assets/pictures/*' -not -path 'docs/download/*' -not -name '*.ipynb' -not -name '.*' 2>/dev/null | sort)
+files = $(shell find $(1) -type f -not -path '*/__pycache__/*' -not -name '.*' 2>/dev/null | sort)
+NOTEBOOKS := $(patsubst %.py,%.ipynb,$(wildcard docs/tutorials/*.py))
+# Everything that a page can depend on, but what the build itself puts there.
+INPUTS := mkdocs.yml LICENSE $(filter-out docs/assets/vendor/% docs/download/% $(NOTEBOOKS),$(call files,docs labml_ws engine overrides tools))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -40,11 +31,11 @@ help: ## say what there is to make
 site: build/site.made ## build the annotated site into site/ (open site/index.html, no server needed; BUILDER=zensical takes another builder)
 	@echo "site/index.html is ready: open it in a browser."
 
-serve: $(INSTALLED) $(MADE) ## serve the site while writing; rebuilds when a page or a module changes
+serve: $(VENDOR) build/run.made build/downloads.made ## serve the site while writing; rebuilds when a page or a module changes
 	$(PY) -m mkdocs serve --watch labml_ws --watch engine
 
 test: lint build/site.made ## prove it: style, types, unit tests, strict build, every page in a real Chromium
-	@chromium="$$($(PY) tools/chromium.py)" && \
+	@chromium="$$($(PY) -m tests.site.chromium)" && \
 	CHROMIUM="$$chromium" OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(INSTALLED) ## check style and types
@@ -61,21 +52,21 @@ DATA ?=
 NOTE ?=
 export DATA NOTE
 results: $(INSTALLED) ## record what the pages show (hours; DATA=DIR reads CIFAR-10 from a folder, RUN="methods batches" takes some)
-	$(PY) -m tools.results $(RUN)
+	$(PY) -m labml_ws.experiment.suite $(RUN)
 
 shots: build/site.made ## screenshot every page at three widths, light and dark, into build/shots/
-	@chromium="$$($(PY) tools/chromium.py)" && CHROMIUM="$$chromium" $(PY) tools/shots.py
+	@chromium="$$($(PY) -m tests.site.chromium)" && CHROMIUM="$$chromium" $(PY) -m tests.site.shots
 
 lighthouse: build/site.made ## score every page as a phone on a slow network sees it; wants a quiet machine (PAGES="index.html ..." TIMES=3)
-	@chromium="$$($(PY) tools/chromium.py)" && CHROMIUM="$$chromium" $(PY) -m tools.lighthouse --times $(or $(TIMES),1) $(PAGES)
+	@chromium="$$($(PY) -m tests.site.chromium)" && CHROMIUM="$$chromium" $(PY) -m tests.site.lighthouse --times $(or $(TIMES),1) $(PAGES)
 
 clean: ## remove the site and all that was built for it
-	rm -rf site build dist docs/assets/vendor docs/assets/pictures docs/download docs/tutorials/*.ipynb .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf site build dist docs/assets/vendor docs/download docs/tutorials/*.ipynb .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 distclean: clean ## remove .venv and node_modules too
 	rm -rf $(VENV) node_modules
 
-# --- the steps ---------------------------------------------------------------------------------------------------
+# --- what is installed -------------------------------------------------------------------------------------------
 
 $(VENV)/made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -95,44 +86,29 @@ $(NODE_MODULES): package.json package-lock.json $(wildcard .npmrc) $(INSTALLED)
 	npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# Fonts, KaTeX's style sheet and a script, so that no page asks another host for anything.
-$(VENDOR): tools/vendor.py $(NODE_MODULES)
+# --- the site's steps, in their order ----------------------------------------------------------------------------
+
+# Fonts and other files of other people's work, so that no page asks another host for anything.
+$(VENDOR): $(NODE_MODULES) tools/vendor.py
 	@$(PY) -m tools.vendor $(@D)
 	@touch $@
 
-# The icon and the card that stand for the site elsewhere.
-$(PICTURES): tools/pictures.py $(wildcard overrides/.icons/labml/*.svg) docs/runs/quarter-width/model.safetensors $(INSTALLED)
-	@$(PY) -m tools.pictures $(@D)
-	@touch $@
-
-$(NOTEBOOKS): %.ipynb: %.py $(LIBRARY) $(RUNS) tools/notebook.py labml_ws/house.mplstyle $(INSTALLED)
-	@$(PY) tools/notebook.py $<
-
-# What each module's demo prints, shown on its page.
-$(DEMOS): $(LIBRARY) $(patsubst %,engine/mkdocstrings_handlers/annotated/understand/%.py,run scopes values) $(INSTALLED)
-	@$(PY) -m mkdocstrings_handlers.annotated.understand.run $(@D) $(LIBRARY)
-	@touch $@
-
-# What the playground shows before anything is moved, and without JavaScript: drawn by the script that draws the rest.
-$(PLAYGROUND): $(wildcard docs/assets/playground-*.js) tools/playground.js $(INSTALLED)
-	@node tools/playground.js $(@D)
-	@touch $@
-
-# A tutorial's figure that another page shows too.
-build/figures/micro-batches.html: docs/tutorials/micro_batches.ipynb $(ENGINE) tools/figure.py
-	@$(PY) -m tools.figure $< 'On CIFAR-10' $@
+# What the pages show: executed tutorials, what the modules' demos print, the playground's first setting.
+build/run.made: $(INPUTS) $(INSTALLED) $(if $(filter-out $(wildcard $(NOTEBOOKS)),$(NOTEBOOKS)),FORCE)
+	@$(PY) -m tools.run
+	@mkdir -p $(@D) && touch $@
 
 # What a reader can take along: modules, code only, notebooks, the library in one file.
-$(TAKE): $(LIBRARY) $(ENGINE) $(wildcard tools/*.py) $(shell find docs -name '*.md') LICENSE \
-	build/inputs $(DEMOS) $(NOTEBOOKS) $(INSTALLED)
-	@$(PY) -m tools.take docs/download
+build/downloads.made: $(INPUTS) build/inputs build/run.made
+	@$(PY) -m tools.downloads docs/download
 	@touch $@
 
-build/site.made: $(INPUTS) build/inputs $(MADE) tools/markdown.py tools/finish.py tools/fonts.py tools/bundle.mjs $(INSTALLED)
+# The pages; what programs read; the last step, over all pages at once.
+build/site.made: $(INPUTS) build/inputs $(VENDOR) build/run.made build/downloads.made
 	@# (Not --quiet: what it leaves unsaid, it doesn't count as a warning either.)
 	$(PY) -m $(BUILDER) build --strict $(if $(filter zensical,$(BUILDER)),--clean) > build/$(BUILDER).log 2>&1 || { cat build/$(BUILDER).log >&2; exit 1; }
-	@$(PY) -m tools.markdown site
-	@$(PY) -m tools.finish site
+	@$(PY) -m tools.renderings site
+	@$(PY) -m tools.light site
 	@touch $@
 
 # The list of inputs, renewed only when it differs: a deleted page or another REPO_URL is a change too.

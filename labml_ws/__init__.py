@@ -1,24 +1,22 @@
-"""Weight Standardization and Batch-Channel Normalization in PyTorch; every module is a page of the annotated site."""
+"""Weight Standardization and Batch-Channel Normalization in PyTorch; every module is a page of the annotated site.
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+What a model needs is here, and needs nothing but torch. The study of what it does, with the VGG and the trainer, is
+`labml_ws.experiment`. A module runs its demo as a file: `python labml_ws/layers.py`.
+"""
 
-if TYPE_CHECKING:
-    from labml_ws.batch_channel_norm import BatchChannelNorm, ChannelNorm, EstimatedBatchNorm
-    from labml_ws.layers import (
-        Conv1d,
-        Conv2d,
-        Conv3d,
-        ConvTranspose1d,
-        ConvTranspose2d,
-        ConvTranspose3d,
-        Linear,
-    )
-    from labml_ws.standardization import weight_standardization
-    from labml_ws.vgg import VGG
+from labml_ws.batch_channel_norm import BatchChannelNorm, ChannelNorm, EstimatedBatchNorm
+from labml_ws.layers import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+    Linear,
+)
+from labml_ws.standardization import weight_standardization
 
 __all__ = [
-    "VGG",
     "BatchChannelNorm",
     "ChannelNorm",
     "Conv1d",
@@ -31,20 +29,3 @@ __all__ = [
     "Linear",
     "weight_standardization",
 ]
-
-
-# A name is imported when it is first asked for. Importing all of them here would load `labml_ws.layers` before
-# `python -m labml_ws.layers` runs it, and Python warns of a module that exists twice.
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    for module in ("standardization", "layers", "batch_channel_norm", "vgg"):
-        found = getattr(import_module(f"{__name__}.{module}"), name, None)
-        if found is not None:
-            globals()[name] = found
-            return found
-    raise AssertionError(f"{name} is in __all__ and in no module")  # pragma: no cover
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])

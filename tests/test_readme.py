@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from labml_ws import plots, recorded
+from labml_ws.experiment import plots, record
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -50,13 +50,13 @@ def test_the_results_are_those_of_the_records(root: Path) -> None:
         for line in (root / "README.md").read_text().splitlines()
         if line.startswith("| [`")
     ]
-    records = sorted(path.parent for path in (root / "docs" / "runs").glob("*/config.json"))
+    folders = sorted(path.parent for path in (root / "docs" / "runs").glob("*/config.json"))
     assert [
-        f"| [`{record.name}`]" in row for record, row in zip(records, rows, strict=True)
+        f"| [`{folder.name}`]" in row for folder, row in zip(folders, rows, strict=True)
     ] == [True] * len(rows)
-    for record, row in zip(records, rows, strict=True):
+    for folder, row in zip(folders, rows, strict=True):
         epochs = [
-            json.loads(line) for line in (record / "metrics.jsonl").read_text().splitlines()
+            json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()
         ]
         last = [line for line in epochs if line["kind"] == "epoch"][-1]
         assert f"| {last['epoch']} |" in row
@@ -67,7 +67,7 @@ def test_the_sweep_over_batch_sizes_is_that_of_the_records(root: Path) -> None:
     readme = (root / "README.md").read_text()
     head, _, *rows = readme[readme.index("| batch size |") :].split("\n\n")[0].splitlines()
     sizes = [int(cell) for cell in head.split("|")[2:-1]]
-    runs = recorded.read("methods") + recorded.read("batches")
+    runs = record.read("methods") + record.read("batches")
     nets = ("bn", "gn", "ln", "ws-gn", "bcn", "ws-bcn")
     expected = []
     for net in nets:
@@ -76,7 +76,7 @@ def test_the_sweep_over_batch_sizes_is_that_of_the_records(root: Path) -> None:
             found = [
                 100 * r.accuracy for r in runs if (r.net, r.config.batch_size) == (net, size)
             ]
-            average, spread = recorded.mean_spread(found)
+            average, spread = record.mean_spread(found)
             cells.append(f"{average:.1f} ± {spread:.1f}")
         expected.append(f"| {plots.look(net)['label']} | {' | '.join(cells)} |")
     assert rows == expected
@@ -89,8 +89,8 @@ def test_what_slow_estimates_gave_is_in_the_records(root: Path) -> None:
     )
     assert sentence
     shares, accuracies = (re.findall(r"\d[\d.]*\d", part) for part in sentence.groups()[:2])
-    runs = recorded.read("estimates")
+    runs = record.read("estimates")
     for share, accuracy in zip(shares, accuracies, strict=True):
         found = [100 * run.accuracy for run in runs if run.config.momentum == float(share)]
         assert len(found) == {"three": 3}[sentence[3]]
-        assert f"{recorded.mean_spread(found)[0]:.1f}" == accuracy
+        assert f"{record.mean_spread(found)[0]:.1f}" == accuracy

@@ -26,11 +26,13 @@ from IPython.display import display
 from torch import nn
 from torch.nn import functional as F
 
-from labml_ws import VGG, Conv2d, plots, recorded
-from labml_ws.cifar10 import channel_stats, load, normalize
-from labml_ws.experiment import build
+from labml_ws import Conv2d
+from labml_ws.experiment import plots, record
+from labml_ws.experiment.cifar10 import channel_stats, load, normalize
+from labml_ws.experiment.config import build
+from labml_ws.experiment.vgg import VGG
 
-plt.style.use("labml_ws.house")
+plt.style.use("labml_ws.experiment.house")
 torch.set_num_threads(1)  # the same digits at each run
 
 digits = load("digits")
@@ -80,7 +82,7 @@ for name, net in (("GN", plain), ("WS + GN", standardized)):
 #
 # Spelled out as two steps, $\dot W = W - \mu$ and $\hat W = \dot W / \sigma$, WS lets autograd show the gradient at three places: at $\hat W$, as it arrives from the convolution, at $\dot W$, when it has come back through scaling, and at $W$, when it has come back through
 # centering as well. ($\epsilon$ is part of $\sigma$ here.) The *share* that a step takes out is that of the squared length; the factor $1/\sigma$ is left out of it.
-# [`gradient_shares`][labml_ws.measure.gradient_shares] computes the same for a whole network.
+# [`gradient_shares`][labml_ws.experiment.measure.gradient_shares] computes the same for a whole network.
 
 
 # %%
@@ -151,7 +153,7 @@ nets = {
     "center-gn": plots.look("gn") | {"linestyle": (0, (1, 1)), "label": "centering only"},
     "ws-gn": plots.look("ws-gn"),
 }
-methods = [run for run in recorded.read("methods") if run.net in nets]
+methods = [run for run in record.read("methods") if run.net in nets]
 runs = {net: [run for run in methods if run.net == net] for net in nets}
 convolutions = [m for m in build(methods[0].config).modules() if isinstance(m, nn.Conv2d)]
 layers = range(1, len(convolutions) + 1)
@@ -179,7 +181,7 @@ axis.set(xlabel="layer", ylabel="share of the squared gradient", yscale="log", x
 axis.set_yticks([0.001, 0.01, 0.1, 1], ["0.1 %", "1 %", "10 %", "100 %"])
 plots.label_ends(axis)
 plt.show()
-recorded.provenance(runs["ws-gn"])
+record.provenance(runs["ws-gn"])
 
 # %% [markdown]
 # ## One step alone
@@ -204,7 +206,7 @@ plots.label_ends(axes[1])
 plt.show()
 heads = ["longest / shortest layer", "share of the mean, at least"]
 display(plots.Table("The gradient", heads, rows))
-recorded.provenance(methods)
+record.provenance(methods)
 
 # %% [markdown]
 # At the start the gradient of the first layers is many times shorter than that of the last, unless weights are centered: then all layers get gradients of about the same length. After training the four networks differ little
@@ -217,13 +219,13 @@ figure, axis = plt.subplots(figsize=(5.2, 1.9))
 for place, (net, look) in enumerate(nets.items()):
     accuracies = [100 * run.accuracy for run in runs[net]]
     axis.plot(accuracies, [place] * len(accuracies), "o", color=look["color"])
-    mean, spread = recorded.mean_spread(accuracies)
+    mean, spread = record.mean_spread(accuracies)
     print(f"{look['label']:14} {mean:.1f} ± {spread:.1f} %")
 axis.set(xlabel="test accuracy (%)", ylim=(-0.5, 3.5))
 axis.set_yticks(range(4), [look["label"] for look in nets.values()])
 axis.invert_yaxis()
 plt.show()
-recorded.provenance(methods)
+record.provenance(methods)
 
 # %% [markdown]
 # ## What it shows, and what it doesn't

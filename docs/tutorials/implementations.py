@@ -31,10 +31,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from labml_ws import Conv2d
-from labml_ws.plots import Table
+from labml_ws.experiment.plots import Table
 from labml_ws.standardization import standardize
 
-plt.style.use("labml_ws.house")
+plt.style.use("labml_ws.experiment.house")
 
 ROW = (1, 2, 3)  # the dimensions of one filter
 

@@ -31,11 +31,13 @@ from IPython.display import display
 from torch import nn
 from torch.nn import functional as F
 
-from labml_ws import VGG, Conv2d, plots, recorded
-from labml_ws.cifar10 import channel_stats, load, normalize
-from labml_ws.landscape import along_gradient, loss_surface, top_eigenvalue
+from labml_ws import Conv2d
+from labml_ws.experiment import plots, record
+from labml_ws.experiment.cifar10 import channel_stats, load, normalize
+from labml_ws.experiment.landscape import along_gradient, loss_surface, top_eigenvalue
+from labml_ws.experiment.vgg import VGG
 
-plt.style.use("labml_ws.house")
+plt.style.use("labml_ws.experiment.house")
 torch.set_num_threads(1)  # the same digits at each run
 
 digits = load("digits")
@@ -178,8 +180,8 @@ plt.show()
 # %% [markdown]
 # ## In numbers
 #
-# A plane has two of thousands of directions, and not those that an optimizer takes. [`along_gradient`][labml_ws.landscape.along_gradient] steps against the gradient, as Santurkar et al. do: *loss range* is the span of the losses
-# that it meets, *predictiveness* the average distance between the gradient there and the gradient here (so a large one means a gradient that predicts little), and *beta* the largest such distance divided by the length of its step. [`top_eigenvalue`][labml_ws.landscape.top_eigenvalue] is the largest curvature.
+# A plane has two of thousands of directions, and not those that an optimizer takes. [`along_gradient`][labml_ws.experiment.landscape.along_gradient] steps against the gradient, as Santurkar et al. do: *loss range* is the span of the losses
+# that it meets, *predictiveness* the average distance between the gradient there and the gradient here (so a large one means a gradient that predicts little), and *beta* the largest such distance divided by the length of its step. [`top_eigenvalue`][labml_ws.experiment.landscape.top_eigenvalue] is the largest curvature.
 # Two learning rates, two seeds. Below 1, the network with WS is the smoother.
 
 
@@ -216,7 +218,7 @@ for measure in found[0]["gn"]:
 
 # %% alt="Four rows of three panels, for GroupNorm, BatchNorm and BCN: loss range, beta, relative beta and relative eigenvalue over 500 steps, with and without WS. With GroupNorm the line with WS is the lower one, with BatchNorm the two lie together, with BCN the line with WS is the upper one." tags=["wide"]
 runs = {}
-for run in recorded.read("methods"):
+for run in record.read("methods"):
     if not run.diverged:
         runs.setdefault(run.net, {})[run.config.seed] = run
 
@@ -244,7 +246,7 @@ for row, measure in zip(axes, shown, strict=True):
     plots.plain_log(row[0].yaxis)
 figure.supxlabel("step", fontsize=11)
 plt.show()
-recorded.provenance([run for pair in pairs for net in pair for run in runs[net].values()])
+record.provenance([run for pair in pairs for net in pair for run in runs[net].values()])
 
 # %% [markdown]
 # The surfaces around the four final networks of seed 0 with GroupNorm and BatchNorm, over 500 of their training images. A thin line for every quarter of a unit of the loss, a thick one for every half.
@@ -267,7 +269,7 @@ for axis, net in zip(axes.flat, ("gn", "ws-gn", "bn", "ws-bn"), strict=True):
     )
 figure.supxlabel("filter lengths", fontsize=11)
 plt.show()
-recorded.provenance([runs[net][0] for net in ("gn", "ws-gn", "bn", "ws-bn")])
+record.provenance([runs[net][0] for net in ("gn", "ws-gn", "bn", "ws-bn")])
 
 # %% [markdown]
 # All four rise by about as much on half a length: the valleys differ in how deep they are, not in how steep.
@@ -321,7 +323,7 @@ axes[0].invert_yaxis()
 figure.supxlabel("ratio at equal loss", fontsize=11)
 plt.show()
 nets = sorted({net for pair in compared.values() for net in pair})
-recorded.provenance([run for net in nets for run in runs[net].values()])
+record.provenance([run for net in nets for run in runs[net].values()])
 
 # %% [markdown]
 # ## What it shows, and what it doesn't

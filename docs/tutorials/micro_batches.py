@@ -27,11 +27,13 @@ from IPython.display import display
 from torch import nn
 from torch.nn import functional as F
 
-from labml_ws import VGG, BatchChannelNorm, Conv2d, plots, recorded
+from labml_ws import BatchChannelNorm, Conv2d
 from labml_ws.batch_channel_norm import BatchNorm
-from labml_ws.cifar10 import channel_stats, load, normalize
+from labml_ws.experiment import plots, record
+from labml_ws.experiment.cifar10 import channel_stats, load, normalize
+from labml_ws.experiment.vgg import VGG
 
-plt.style.use("labml_ws.house")
+plt.style.use("labml_ws.experiment.house")
 torch.set_num_threads(1)  # the tensors are small: a second thread would only be waited for
 
 BLOCKS = [[8], [16], [32], [32], [32]]
@@ -155,7 +157,7 @@ for label, size, found in lines:
 
 # %% alt="Test accuracy on CIFAR-10 against batch size from 64 to 1, six methods, lines through the means of the seeds." tags=["wide"]
 NETS = ("bn", "gn", "ln", "ws-gn", "bcn", "ws-bcn")
-runs = [run for run in recorded.read("methods") if run.net in NETS] + recorded.read("batches")
+runs = [run for run in record.read("methods") if run.net in NETS] + record.read("batches")
 results = {}
 for run in runs:
     size, seeds = run.config.batch_size, results.setdefault(run.net, {})
@@ -163,7 +165,7 @@ for run in runs:
 sizes = sorted(results["bn"], reverse=True)
 figure, axis = plt.subplots(figsize=(5, 3.8))
 for name in NETS:
-    means = [recorded.mean_spread(results[name][size])[0] for size in sizes]
+    means = [record.mean_spread(results[name][size])[0] for size in sizes]
     axis.plot(sizes, means, **plots.look(name))
     for size in sizes:
         dots = [size] * len(results[name][size]), results[name][size]
@@ -173,22 +175,22 @@ axis.set_xticks(sizes, sizes)
 axis.set(xlim=(80, 0.9), xlabel="batch size", ylabel="test accuracy (%)")
 plots.label_ends(axis)
 plt.show()
-recorded.provenance(runs)
+record.provenance(runs)
 
 
 # %%
 rows = []
 for name in NETS:
-    pairs = [recorded.mean_spread(results[name][size]) for size in sizes]
+    pairs = [record.mean_spread(results[name][size]) for size in sizes]
     rows.append(
         [plots.look(name)["label"], *("{:.1f} ± {:.1f}".format(*pair) for pair in pairs)]
     )
 display(plots.Table("Test accuracy (%), by batch size", [str(size) for size in sizes], rows))
 print("diverged:", ", ".join(run.name for run in runs if run.diverged) or "none")
-reference, _ = recorded.mean_spread(results["bn"][64])
+reference, _ = record.mean_spread(results["bn"][64])
 print("compared with BN at 64, at 1:")
 for name in ("bn", "bcn", "ws-gn", "ws-bcn"):
-    average, _ = recorded.mean_spread(results[name][1])
+    average, _ = record.mean_spread(results[name][1])
     print(f"    {plots.look(name)['label']:8} {average - reference:+.1f}")
 
 # %% [markdown]
@@ -200,17 +202,17 @@ for name in ("bn", "bcn", "ws-gn", "ws-bcn"):
 # %% alt="Test accuracy of WS + BCN at a batch size of 1 against the share of each image in its running estimates, from 0.001 to 0.3, with WS + GN, BCN and BN as horizontal lines." tags=["wide"]
 others = ("ws-gn", "bcn", "bn")
 single = [run for run in runs if run.config.batch_size == 1]
-moved = [*recorded.read("estimates"), *(run for run in single if run.net == "ws-bcn")]
+moved = [*record.read("estimates"), *(run for run in single if run.net == "ws-bcn")]
 shares = {}
 for run in sorted(moved, key=lambda run: run.config.momentum):
     shares.setdefault(run.config.momentum, []).append(100 * run.accuracy)
 figure, axis = plt.subplots(figsize=(5.6, 3))
-means = [recorded.mean_spread(values)[0] for values in shares.values()]
+means = [record.mean_spread(values)[0] for values in shares.values()]
 axis.plot([*shares], means, **plots.look("ws-bcn"))
 for share, values in shares.items():
     axis.plot([share] * len(values), values, ".", color=plots.look("ws-bcn")["color"])
 for name in others:
-    level, _ = recorded.mean_spread(results[name][1])
+    level, _ = record.mean_spread(results[name][1])
     label = plots.look(name)["label"]
     axis.plot([min(shares), max(shares)], [level, level], "C4", label=label)
 plots.plain_log(axis.xaxis)
@@ -218,8 +220,8 @@ axis.set(xlabel="share of an image in the estimates", ylabel="test accuracy (%)"
 plots.label_ends(axis)
 plt.show()
 for share, values in shares.items():
-    print(f"{share:5g}: {'{:.1f} ± {:.1f} %'.format(*recorded.mean_spread(values))}")
-recorded.provenance([*moved, *(run for run in single if run.net in others)])
+    print(f"{share:5g}: {'{:.1f} ± {:.1f} %'.format(*record.mean_spread(values))}")
+record.provenance([*moved, *(run for run in single if run.net in others)])
 
 # %% [markdown]
 # ## What this shows, and what it doesn't

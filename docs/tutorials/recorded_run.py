@@ -15,7 +15,7 @@
 #
 # Every number about training on CIFAR-10 comes from a run whose [record](../annotated/record.md) lies in `docs/runs`: the command, the settings, a fingerprint of the
 # data, versions, hardware, and the metrics as they were written. This page reads those files. Where the code that a run depends on has changed since, the page
-# [cannot be built][labml_ws.recorded.Run.check].
+# [cannot be built][labml_ws.experiment.record.Run.check].
 #
 # `make results DATA=folder` records what is missing; remove a folder of `docs/runs` first to repeat its run. On the same machine, with one thread, it gives
 # the same metrics to the last digit.
@@ -30,11 +30,11 @@ import torch
 from IPython.display import HTML
 from torch.utils.flop_counter import FlopCounterMode
 
-from labml_ws.experiment import build
-from labml_ws.plots import Table, label_ends, look
-from labml_ws.recorded import mean_spread, provenance, read
+from labml_ws.experiment.config import build
+from labml_ws.experiment.plots import Table, label_ends, look
+from labml_ws.experiment.record import mean_spread, provenance, read
 
-plt.style.use("labml_ws.house")
+plt.style.use("labml_ws.experiment.house")
 
 EXPERIMENTS = [
     "full-width",
@@ -154,7 +154,7 @@ print(f"used from here on: {recorded['methods'][0].config.learning_rate:g}")
 # %% [markdown]
 # ## Methods
 #
-# Every method at a batch of 64, three seeds. While they trained they were [measured](../annotated/snapshot.md); what came out is the subject of
+# Every method at a batch of 64, three seeds. While they trained they were [measured](../annotated/measure.md#labml_ws.experiment.measure.snapshot); what came out is the subject of
 # [Gradients](gradients.md), [Loss landscape](landscape.md) and [Elimination singularities](singularities.md).
 
 # %% alt="Test accuracy after each of four epochs, the mean of three seeds, a line for each of eight methods." tags=["wide"]

@@ -32,11 +32,11 @@ from IPython.display import display
 from torch import nn
 from torch.nn import functional as F
 
-from labml_ws import measure, plots, recorded
-from labml_ws.cifar10 import channel_stats, load, normalize
-from labml_ws.experiment import Config, build
+from labml_ws.experiment import measure, plots, record
+from labml_ws.experiment.cifar10 import channel_stats, load, normalize
+from labml_ws.experiment.config import Config, build
 
-plt.style.use("labml_ws.house")
+plt.style.use("labml_ws.experiment.house")
 torch.set_num_threads(1)  # the tensors are small: a second thread would only be waited for
 
 METHODS = ("none", "ln", "gn", "ws-gn", "bn", "bcn")
@@ -72,7 +72,7 @@ for name in METHODS:
 # %% [markdown]
 # ## Counting
 #
-# [`active_fractions`][labml_ws.measure.active_fractions] says, for each channel, on what share of all images and positions it is above zero, here over the 360 test images. A channel at 0 is **dead**, one below 1 %
+# [`active_fractions`][labml_ws.experiment.measure.active_fractions] says, for each channel, on what share of all images and positions it is above zero, here over the 360 test images. A channel at 0 is **dead**, one below 1 %
 # **nearly dead**. The figure has a dot per seed.
 
 
@@ -133,7 +133,7 @@ for name in ("none", "gn"):
 # ## How far from BatchNorm?
 #
 # Why would a group norm let a channel go? It fixes mean and variance of a *group*; a single channel in it may lie anywhere.
-# [`channel_statistics`][labml_ws.measure.channel_statistics] gives mean and standard deviation of each channel behind its normalization, before scale and shift. BatchNorm's are 0 and 1 (the cross),
+# [`channel_statistics`][labml_ws.experiment.measure.channel_statistics] gives mean and standard deviation of each channel behind its normalization, before scale and shift. BatchNorm's are 0 and 1 (the cross),
 # and the distance from there is what the authors' argument is about: a channel far to the left is below zero nearly everywhere. The nearly dead ones are circled.
 
 # %% alt="Four scatter plots of the mean and standard deviation of each channel. GroupNorm: widely spread around (0, 1), nearly dead channels on the left. WS + GN: a narrower cloud. BatchNorm and BCN: close to the cross." tags=["wide", "computed"]
@@ -164,7 +164,7 @@ for name in shown:
 # channels *at the start* are those of a network without batch norm. (Not the same one: without any normalization the convolutions have biases, so the seeds give other weights.)
 
 # %% alt="Two panels against training steps. Above, nearly dead channels: all networks without WS start at two to five percent; BN and BCN are at zero from step 100, the one without normalization falls nearly to zero by step 300, LN and GN to one to two percent; those with WS stay near zero. Below, mean distance from BatchNorm's statistics: LN and GN end at about a half, WS + GN at a fifth, BN and BCN near zero." tags=["wide"]
-runs = [run for run in recorded.read("methods") if run.net in LABELS]
+runs = [run for run in record.read("methods") if run.net in LABELS]
 
 
 def share(row, key="nearly_dead"):
@@ -188,7 +188,7 @@ below.set(xlabel="training step", ylabel="distance from BatchNorm", ylim=(-0.08,
 for axis in (above, below):
     plots.label_ends(axis)
 plt.show()
-recorded.provenance(runs)
+record.provenance(runs)
 
 # %% tags=["wide"]
 rows = []
@@ -197,7 +197,7 @@ for name, label in LABELS.items():
     first, last = ([run.kind("measure")[i] for run in of_net] for i in (0, -1))
     dead = [mean(share(row, "dead") for row in rows) for rows in (first, last)]
     distance = f"{mean(mean(row['distance']) for row in last):.2f}" if name != "none" else ""
-    average, spread = recorded.mean_spread([100 * run.accuracy for run in of_net])
+    average, spread = record.mean_spread([100 * run.accuracy for run in of_net])
     shares = (f"{value:.1f} %" for value in (*dead, mean(map(share, last))))
     rows.append([label, *shares, distance, f"{average:.1f} ± {spread:.1f} %"])
 heads = ["dead at the start", "dead at the end", "nearly dead", "distance", "test accuracy"]
@@ -213,10 +213,10 @@ for name in ("ln", "gn"):
 # ## Driven there on purpose
 #
 # That GN and LN have more dead channels *and* train worse does not prove that one is the cause of the other. So take BatchNorm, which has no dead ones, and push each
-# channel off by a constant that is drawn once, with a standard deviation of 1, 2 or 4 of the channel's own ([`Driven`][labml_ws.ablations.Driven]). Everything else stays, and BatchNorm's own shift may learn to take the constant back. (With ten classes, guessing is right in 10 % of the cases.)
+# channel off by a constant that is drawn once, with a standard deviation of 1, 2 or 4 of the channel's own ([`Driven`][labml_ws.experiment.ablations.Driven]). Everything else stays, and BatchNorm's own shift may learn to take the constant back. (With ten classes, guessing is right in 10 % of the cases.)
 
 # %% alt="Two panels against the drive, 0 to 4. Left: share of nearly dead channels, rising. Right: test accuracy, falling. A dot per seed, a line through the means." tags=["wide"]
-driven = [run for run in runs if run.net == "bn"] + recorded.read("driven")
+driven = [run for run in runs if run.net == "bn"] + record.read("driven")
 drives = sorted({int(run.config.drive) for run in driven})
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3))
 for axis, value, label in (
@@ -231,7 +231,7 @@ for axis, value, label in (
     axis.set_ylim(0, None)
     print(f"drive {drives}: {label} " + ", ".join(f"{m:.1f}" for m in means))
 plt.show()
-recorded.provenance(driven)
+record.provenance(driven)
 
 # %% [markdown]
 # ## What this shows, and what it doesn't

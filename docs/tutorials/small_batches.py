@@ -27,9 +27,9 @@ import torch
 from torch import nn
 
 from labml_ws import BatchChannelNorm, ChannelNorm, EstimatedBatchNorm
-from labml_ws.cifar10 import channel_stats, load, normalize
+from labml_ws.experiment.cifar10 import channel_stats, load, normalize
 
-plt.style.use("labml_ws.house")
+plt.style.use("labml_ws.experiment.house")
 
 torch.manual_seed(0)
 images = load("digits")

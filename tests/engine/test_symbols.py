@@ -124,7 +124,7 @@ def test_the_search_finds_a_symbol_by_its_letters_and_its_name(tex: str, text: s
 
 # ---- The pages of the library ----
 
-MODULES = sorted(path for path in (ROOT / "labml_ws").glob("*.py") if path.stem != "__init__")
+MODULES = sorted(path for path in (ROOT / "labml_ws").rglob("*.py") if path.stem != "__init__")
 FORMULA = re.compile(
     r"\$\$(.+?)\$\$|(\\begin\{align\}.+?\\end\{align\})|\$([^$]+)\$", re.DOTALL
 )

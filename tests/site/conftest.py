@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tools.browser import HEIGHT, WIDTHS, launch, pages, serve
+from tests.site.browser import HEIGHT, WIDTHS, launch, pages, serve
 
 PATIENCE = 120_000  # milliseconds: a page takes one second, on a machine that does nothing else
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tools.browser import FOUND, declared
+from tests.site.browser import FOUND, declared
 
 pytestmark = pytest.mark.browser
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tools.browser import FOUND, QUERY
+from tests.site.browser import FOUND, QUERY
 
 pytestmark = pytest.mark.browser
 

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
-from tools.browser import pages
+from tests.site.browser import pages
 
 HERE = (
     "http://site.test/"  # an address to resolve relative links against; nothing is asked of it

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser
 
-from tools.browser import HEIGHT, WIDTHS
+from tests.site.browser import HEIGHT, WIDTHS
 
 pytestmark = pytest.mark.browser
 
@@ -18,10 +18,14 @@ TWO_COLUMNS = 1024  # from this width on, prose stands left of the code that it 
 
 
 def test_every_module_has_a_page(page_names: list[str], root: Path) -> None:
-    modules = {path.stem for path in (root / "labml_ws").glob("*.py")} - {"__init__"}
+    paths = [path for path in (root / "labml_ws").rglob("*.py") if path.stem != "__init__"]
+    modules = {".".join(path.relative_to(root).with_suffix("").parts) for path in paths}
+    pages = {page: page.read_text() for page in (root / "docs" / "annotated").glob("*.md")}
+    shown = {name: page for page, text in pages.items() for name in re.findall(r"^::: (\S+)", text, re.MULTILINE)}
     assert modules
     assert page_names[0] == "index.html"
-    assert {f"annotated/{module}.html" for module in modules} <= set(page_names)
+    assert modules == set(shown)
+    assert {f"annotated/{page.stem}.html" for page in shown.values()} <= set(page_names)
 
 
 def test_every_tutorial_has_a_page_that_offers_its_notebook(

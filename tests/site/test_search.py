@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.site.index import find
-from tools.browser import FOUND, QUERY
+from tests.site.browser import FOUND, QUERY
 
 PATIENCE = 60_000  # milliseconds
 

@@ -28,6 +28,7 @@ from . import prose
 from .document import Document, SourceError
 from .prose.page import page
 from .render.diff import Difference, find, shown
+from .render.figures import figure
 from .render.html import Html
 from .render.take import Take
 from .understand.index import Index, Page
@@ -41,6 +42,7 @@ class Options:
     * `outline`: whether the page lists what the file holds
     * `bundle`: a file in the folder of downloads that holds this module and others
     * `formerly`: names that the module had before; its old anchors go on working beside the new ones
+    * `figure`: the anchor of a section; the page shows its [figure][mkdocstrings_handlers.annotated.render.figures.figure], and where it comes from, and nothing else
     * `diff_from`: an object's name; the page shows [what changed][mkdocstrings_handlers.annotated.render.diff] from it to the one that the page asks for
     """
 
@@ -48,6 +50,7 @@ class Options:
     outline: bool = True
     bundle: str = ""
     formerly: Sequence[str] = ()
+    figure: str = ""
     diff_from: str = ""
 
 
@@ -112,6 +115,8 @@ class AnnotatedHandler(BaseHandler):
         convert, contents = self.do_convert_markdown, self.do_heading
         block = Html(data, options, self.index, self.take, here, convert, contents, self.ids)
         try:
+            if options.figure:
+                return figure(data, options.figure, self.index.folder(data.source.place, here))
             return self.env.get_template("document.html.jinja").render(block.page())
         except SourceError as error:
             raise PluginError(str(error)) from error

@@ -11,6 +11,10 @@ import re
 from html import escape
 from xml.etree import ElementTree as ET
 
+from ..document import Document, SourceError
+from ..understand.symbols import nearest
+
+LINK = re.compile(r'(?<=href=")(?=[\w-]+\.html)')
 SVG = "{http://www.w3.org/2000/svg}"
 XLINK = "{http://www.w3.org/1999/xlink}"
 BLACK = re.compile(r"(?<![\w#-])(#000000|#000|black)(?![\w-])", re.IGNORECASE)
@@ -80,6 +84,30 @@ def inline_svg(svg: str, alt: str, prefix: str) -> str:
 
 def inline_png(data: str, alt: str) -> str:
     return f'<img src="data:image/png;base64,{"".join(data.split())}" alt="{escape(alt)}">'
+
+
+def figure(document: Document, anchor: str, folder: str) -> str:
+    """
+    The figure of one section and where it comes from, for a page that shows nothing else of the document. `folder` leads from that page to the document's own. Raises
+    `SourceError` for an anchor that no section has, or one whose section hasn't exactly one figure and its provenance.
+    """
+    sections = {section.anchor: section for section in document.sections}
+    place = document.source.place
+    if anchor not in sections:
+        hint = nearest(anchor, sections, "Name the anchor of one.")
+        raise SourceError(
+            place, None, f"there is no section `#{anchor}` to take a figure from. {hint}"
+        )
+    outputs = sections[anchor].outputs
+    drawings = [output for output in outputs if output.mime == "image/svg+xml"]
+    sources = [output.data for output in outputs if 'class="provenance"' in output.data]
+    if len(drawings) != 1 or len(sources) != 1:
+        count = f"{len(drawings)} and {len(sources)}"
+        raise SourceError(
+            place, None, f"expected a figure and its provenance in `#{anchor}`, got {count}."
+        )
+    svg = inline_svg(drawings[0].data, drawings[0].alt, anchor)
+    return f'<figure class="output" data-search-exclude="true">{svg}</figure>{LINK.sub(folder, sources[0])}'
 
 
 def _references(value: str) -> list[str]:

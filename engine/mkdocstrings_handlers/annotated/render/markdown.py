@@ -1,8 +1,8 @@
-"""
-# A page as Markdown
+r"""
+# A document as Markdown
 
-For programs that read: prose, code and what the code showed, in reading order, with formulas as TeX. It is written from the same documents as the page that people see, and its
-references become links to the Markdown of other pages.
+A program that reads a site wants neither columns nor colors. It gets prose, code and what the code showed, in the order in which a person reads them, with formulas as TeX.
+The words are those of the file. Only what this engine adds to Markdown is put into plain Markdown: `\code{mean}{\mu}` is `{\mu}`, and a reference by name is a link.
 """
 
 from __future__ import annotations
@@ -10,38 +10,100 @@ from __future__ import annotations
 import difflib
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import griffe
 
 from ..document import Document, Section
-from ..prose.cite import CITATION, EVERYTHING, Work
-from ..prose.links import REFERENCE
-from ..read.source import split_fences
+from ..prose.cite import EVERYTHING, Work
+from ..read.source import headings, split_fences
 from ..understand.index import Directive, Index, directives
 from ..understand.run import recorded
 from ..understand.symbols import untied
 from ..understand.torch_docs import torch_url
 from .diff import find
 
-SPAN = re.compile(r"`[^`\n]+`")
-LINK = re.compile(r"(?<=\]\()([^()\s]+)(?=\))")
-CROSS = re.compile(r"\[([^\[\]]+)\]\[([\w.]*)\]")
+# From the words of a link and what they lead to, as the source has it, to what stands there instead; nothing, if it is no link of ours. They lead to an
+# address, to the name of an object or, perhaps without words, to the `@key` of a work.
+Link = Callable[[str, str], str]
+WORDS = r"\[(?P<words>(?:`[^`\n]+`|[^\[\]`])+)\]"
+NAME = re.compile(r"[A-Za-z_][\w.]*")
+TARGET = r"\[(?P<name>@?[\w.:-]*)\]|\((?P<address>[^()\s]+)\)"
+# Code is left as it is, unless it is what a link says.
+SPAN = re.compile(r"(`+[^`]+`+)")
+LINK = re.compile(rf"{SPAN.pattern}|\[(?P<key>@[A-Za-z][\w:.-]*)\]|{WORDS}(?:{TARGET})")
+LISTING = re.compile(rf"^{re.escape(EVERYTHING)}$", re.MULTILINE)
 # What only a renderer needs: included drawings, classes, anchors, and the tags that hold two blocks beside each other.
 LAYOUT = re.compile(
-    r"^--8<-- .*\n?|^\{ ?[.#:][^{}\n]*\}\n?|^</?div[^>\n]*>\n?"
-    r"| *\{ ?[.#][^{}\n]*\}(?=\s*$)|(?<=\))\{ download \}",
+    r"^--8<-- .*\n?|^\{ ?[.#:][^{}\n]*\}\n?|^</?div[^>\n]*>\n?| *\{ ?[.#][^{}\n]*\}(?=\s*$)|(?<=\))\{ download \}",
     re.MULTILINE,
 )
-LISTING = re.compile(rf"^{re.escape(EVERYTHING)}$", re.MULTILINE)
-SUFFIX = ".html.md"
+
+
+def names(target: str) -> bool:
+    """Whether what a link leads to is the name of an object, and no address."""
+    return bool(NAME.fullmatch(target)) and not target.endswith(
+        (".md", ".html", ".ipynb", ".py")
+    )
+
+
+def prose(text: str, link: Link, beside_code: Callable[[str], str] = untied) -> str:
+    """Prose in plain Markdown. `beside_code` is what becomes of its text once the links are there, where it is no code."""
+
+    def plain(m: re.Match[str]) -> str:
+        if m["key"]:
+            return link("", m["key"])
+        name = m["address"] or m["name"] or (m["words"] or "").strip("`")
+        return (link(m["words"], name) if m["words"] else "") or m[0]
+
+    parts = split_fences(text)
+    for n, part in enumerate(parts[::2]):
+        pieces = SPAN.split(LINK.sub(plain, part))
+        pieces[::2] = map(beside_code, pieces[::2])
+        parts[2 * n] = "".join(pieces)
+    return "".join(parts)
+
+
+def markdown(document: Document, level: int = 1) -> str:
+    """A document whose title is a heading of `level`. Its links are still those of the source."""
+    return "\n\n".join(_section(section, "#" * (level - 1)) for section in document.sections)
+
+
+def _section(section: Section, deeper: str) -> str:
+    text, signs = section.prose, [m.start() for m in headings(section.prose)]
+    for at in reversed(signs):
+        text = f"{text[:at]}{deeper}{text[at:]}"
+    parts = [text] if text else []
+    if section.code:
+        parts.append(_fenced("python", section.code))
+    for output in section.outputs:
+        if output.mime.startswith("image/"):
+            parts.append(f"*Figure: {output.alt}*")
+        elif words := output.data if output.mime == "text/plain" else output.alt:
+            parts.append(_fenced("text", words))
+    return "\n\n".join(parts)
+
+
+def _fenced(language: str, text: str) -> str:
+    return f"```{language}\n{text.strip(chr(10))}\n```"
+
+
+# ## A page
 
 
 def address(path: str) -> str:
     """Where the Markdown of a page is: beside its HTML, as https://llmstxt.org proposes."""
-    return f"{path.removesuffix('.md')}{SUFFIX}"
+    return f"{path.removesuffix('.md')}.html.md"
+
+
+def outside(text: str, change: Callable[[str], str]) -> str:
+    """The text, changed where nothing is fenced."""
+    parts = split_fences(text)
+    parts[::2] = map(change, parts[::2])
+    return "".join(parts)
 
 
 @dataclass(frozen=True)
@@ -59,37 +121,33 @@ class Writer:
 
     def page(self, path: str, text: str) -> str:
         """The page at `path`, below the folder of all pages, with its directives carried out. `text` is its Markdown, without front matter."""
-        parts, at = [], 0
+        works = "\n".join(work.markdown() for work in self.works.values())
+        text, parts, at = outside(text, lambda part: LISTING.sub(lambda _: works, part)), [], 0
         for directive in directives(text):
-            parts += [text[at : directive.start], self._shown(directive)]
+            parts += [text[at : directive.start], self.block(directive)]
             at = directive.end
         whole = "\n\n".join(part.strip("\n") for part in [*parts, text[at:]] if part.strip())
-        works = "\n".join(work.markdown() for work in self.works.values())
-        pieces = split_fences(whole)
-        pieces[::2] = [LISTING.sub(lambda _: works, piece) for piece in pieces[::2]]
-        # What came in has fences of its own.
-        pieces = split_fences("".join(pieces))
-        pieces[::2] = [self._words(piece, path) for piece in pieces[::2]]
-        return re.sub(r"\n{3,}", "\n\n", "".join(pieces)).strip() + "\n"
+        whole = outside(prose(whole, partial(self.link, path)), partial(LAYOUT.sub, ""))
+        return re.sub(r"\n{3,}", "\n\n", whole).strip() + "\n"
 
-    def _shown(self, directive: Directive) -> str:
+    def block(self, directive: Directive) -> str:
+        """What stands in the place of a directive, with the source's own links."""
         name, options = directive.name, directive.options.get("options") or {}
         if old := options.get("diff_from"):
-            return self._difference(old, name)
+            a, b = ([line.text for line in find(n, self.index).lines] for n in (old, name))
+            return _fenced(
+                "diff", "\n".join(difflib.unified_diff(a, b, old, name, lineterm=""))
+            )
+        if anchor := options.get("figure"):
+            sections = {s.anchor: s for s in self.index.document(name).sections}
+            return _section(replace(sections[anchor], prose="", code=""), "")
         if not directive.shows:
-            return self._signature(name)
-        found = self.index.document(name)
-        return document(
-            recorded(found, self.records) if self.records else found,
-            int(options.get("heading_level", 1)),
-        )
+            return self.signature(name)
+        document = self.index.document(name)
+        document = recorded(document, self.records) if self.records else document
+        return markdown(document, int(options.get("heading_level", 1)))
 
-    def _difference(self, old: str, new: str) -> str:
-        a, b = ([line.text for line in find(name, self.index).lines] for name in (old, new))
-        lines = difflib.unified_diff(a, b, old, new, lineterm="")
-        return "\n".join(["```diff", *lines, "```"])
-
-    def _signature(self, name: str) -> str:
+    def signature(self, name: str) -> str:
         """What another handler shows in full: how a name is called, and where the reasons are."""
         package, _, inner = name.partition(".")
         found = griffe.load(package, search_paths=self.index.paths, allow_inspection=False)[
@@ -98,63 +156,22 @@ class Writer:
         target = found.final_target if isinstance(found, griffe.Alias) else found
         if not isinstance(target, griffe.Class | griffe.Function):
             return f"`{name}`"
-        called = target.signature() or f"{target.name}(…)"
+        call = target.signature() or f"{target.name}(…)"
         explained = f"\n\n[Explained][{name}]" if self.index.find(name) else ""
-        return f"### {target.name}\n\n```python\n{called}\n```{explained}"
+        return f"### {target.name}\n\n{_fenced('python', call)}{explained}"
 
-    # ## Its words
+    def link(self, path: str, words: str, name: str) -> str:
+        """A link from the page at `path` to the Markdown of another."""
 
-    def _words(self, text: str, path: str) -> str:
-        """Code is left as it is, unless it is what a link says."""
-        pieces, at = [], 0
-        for code in SPAN.finditer(text):
-            linked = text[: code.start()].endswith("[") and text[code.end() :].startswith("]")
-            if not linked:
-                pieces += [text[at : code.start()], code[0]]
-                at = code.end()
-        pieces.append(text[at:])
-        pieces[::2] = [LAYOUT.sub("", self._linked(piece, path)) for piece in pieces[::2]]
-        return "".join(pieces)
+        def to(page: str) -> str:
+            return posixpath.relpath(address(page), posixpath.dirname(path) or ".")
 
-    def _linked(self, text: str, path: str) -> str:
-        """References become links from the page at `path` to the Markdown of others."""
-
-        def to(other: str) -> str:
-            return posixpath.relpath(address(other), posixpath.dirname(path) or ".")
-
-        def cited(m: re.Match[str]) -> str:
-            return f"[{m[1] or self.works[m[2]].label}]({to(self.bibliography)})"
-
-        def torch(m: re.Match[str]) -> str:
-            url = torch_url(m[3] or m[2]) if (m[3] or m[2]).startswith("torch.") else None
-            return f"[{m[1]}{m[2]}{m[1]}]({url})" if url else m[0]
-
-        def crossed(m: re.Match[str]) -> str:
-            place = self.index.find(m[2] or m[1].strip("`"))
-            return f"[{m[1]}]({to(place[0])})" if place else m[0]
-
-        def followed(m: re.Match[str]) -> str:
-            outside = "://" in m[1] or SUFFIX in m[1]
-            return m[1] if outside else re.sub(r"\.md(?=#|$)", SUFFIX, m[1])
-
-        text = re.sub(CITATION, cited, untied(text))
-        return LINK.sub(followed, CROSS.sub(crossed, re.sub(REFERENCE, torch, text)))
-
-
-def document(document: Document, level: int = 1) -> str:
-    """A module or a notebook, section by section; its title is a heading of the given level."""
-    deeper = "#" * (level - 1)
-    return "\n\n".join(part for s in document.sections for part in _section(s, deeper))
-
-
-def _section(section: Section, deeper: str) -> Iterator[str]:
-    if section.prose:
-        yield re.sub(r"^(?=#+ )", deeper, section.prose, flags=re.MULTILINE)
-    if section.code:
-        yield f"```python\n{section.code.strip(chr(10))}\n```"
-    for output in section.outputs:
-        text = output.data if output.mime == "text/plain" else output.alt
-        if output.mime.startswith("image/"):
-            yield f"*Figure: {output.alt}*"
-        elif text:
-            yield f"```text\n{text.strip(chr(10))}\n```"
+        if name.startswith("@"):
+            return f"[{words or self.works[name[1:]].label}]({to(self.bibliography)})"
+        if name.startswith("torch.") and (url := torch_url(name)):
+            return f"[{words}]({url})"
+        if names(name):
+            place = self.index.find(name)
+            return f"[{words}]({to(place[0])})" if place else ""
+        outer = "://" in name or ".html.md" in name
+        return f"[{words}]({name if outer else re.sub(r'[.]md(?=#|$)', '.html.md', name)})"

@@ -57,9 +57,9 @@ class Directive:
     @property
     def shows(self) -> bool:
         """Whether the page shows all of it, annotated."""
-        return self.options.get("handler") == "annotated" and not (
-            self.options.get("options") or {}
-        ).get("diff_from")
+        options = self.options.get("options") or {}
+        part = options.get("diff_from") or options.get("figure")
+        return self.options.get("handler") == "annotated" and not part
 
 
 def directives(text: str) -> Iterator[Directive]:
@@ -173,6 +173,14 @@ class Index:
             return torch_url(name)
         place = self.find(name)
         return f"{address(here, place[0])}#{place[1]}" if place else None
+
+    def folder(self, name: str, here: Page) -> str:
+        """Where what a document has beside its own page is, from another page."""
+        page = self.pages.get(name, here.path)
+        way = posixpath.relpath(
+            posixpath.dirname(page) or ".", posixpath.dirname(here.path) or "."
+        )
+        return "" if way == "." else f"{way}/"
 
     def stretch(self, reference: Reference, here: Page) -> tuple[int, str] | None:
         """

@@ -1,0 +1,178 @@
+r"""
+# Settings
+
+One frozen dataclass holds every setting with its reason, and doubles as the command line. What a setting means is built
+here as well: the network, and what trains it.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+
+from labml_ws.batch_channel_norm import BatchChannelNorm, BatchNorm
+from labml_ws.experiment.ablations import Driven, VariantConv2d
+from labml_ws.experiment.vgg import VGG, scaled
+from labml_ws.layers import Conv2d, Linear
+
+
+@dataclass(frozen=True)
+class Config:
+    """
+    ## Settings
+
+    Network, optimizer, learning rate and batch size are by default those of
+    [labml's experiment](https://nn.labml.ai/normalization/weight_standardization/experiment.html). The comments
+    on the settings are also what `--help` prints.
+    """
+
+    # Standardize the convolutions' weights.
+    ws: bool = True
+    # Normalization after each convolution: `bcn` is batch-channel norm, `bn` batch norm, `gn` group norm, `ln` group
+    # norm with one group, `none` nothing at all.
+    norm: Literal["bcn", "bn", "gn", "ln", "none"] = "bcn"
+    # In `bcn`, use running estimates of the batch statistics (for micro-batches) rather than the batch's own.
+    estimate: bool = True
+    # In `bcn`, the share of each new batch in the running estimates. At batches of one, 0.1 remembers about ten images.
+    momentum: float = 0.1
+    # Groups at full width, for `bcn` and `gn`. A narrower network has proportionally fewer, so the number of channels in a
+    # group stays the same.
+    groups: int = 32
+
+    # What standardized weights are, with `--ws`: as in the paper, or one of the variants in `labml_ws.experiment.ablations`.
+    variant: Literal["paper", "center", "scale", "unbiased", "eps-outside"] = "paper"
+    # Standardize the classifier as well, where nothing normalizes after it.
+    ws_classifier: bool = False
+    # Drive each channel away from mean 0 after its normalization (`bn`, `gn` or `ln`), by this many standard deviations.
+    drive: float = 0.0
+
+    # Width of the network: 1 is the full VGG (14.7 million weights), 0.25 has a quarter of the channels and a sixteenth
+    # of the weights.
+    width: float = 1.0
+    # Where the images come from: `hub`, `digits`, or a folder with CIFAR-10's parquet files.
+    data: str = "hub"
+
+    # Train on so many images, the same random ones for every seed, or on all (0).
+    train_images: int = 0
+
+    # Passes over the training set.
+    epochs: int = 5
+    # Images per step.
+    batch_size: int = 64
+    # Steps whose gradients are averaged before the weights change: 16 with `--batch-size 4` updates like a batch of 64
+    # but normalizes like 4.
+    accumulate: int = 1
+    # `adam`, or `sgd` with momentum 0.9.
+    optimizer: Literal["adam", "sgd"] = "adam"
+    # The optimizer's step size; with a one-cycle schedule, its peak.
+    learning_rate: float = 2.5e-4
+    # Weight decay. For `adam` it is decoupled (AdamW). On standardized weights it only changes the effective step
+    # size.
+    weight_decay: float = 0.0
+    # `constant`, or `one-cycle`: up to the peak in the first 30 % of the steps, then down to nearly zero.
+    schedule: Literal["constant", "one-cycle"] = "constant"
+    # For the initial weights, the order of the images and their augmentation.
+    seed: int = 0
+
+    # Arithmetic: `no` is float32. CPUs before AVX512-BF16 emulate `bf16`, and slowly.
+    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
+    # Stay on the CPU even where there is a GPU.
+    cpu: bool = False
+    # CPU threads (0: as many as torch likes). With 1, the same command on the same machine gives the same metrics to the
+    # last digit, and two runs share two cores without waiting for each other.
+    threads: int = 0
+    # Where the record goes; by default `runs/` and a name made from the settings. A folder that holds a record is not
+    # written over.
+    out: Path | None = None
+    # Measure network and landscape at the start, after every so many steps and at the end (0: never). Takes seconds each.
+    measure: int = 0
+    # Save the weights in half precision: half the size, for a record that is kept. Running statistics stay in float32.
+    half_weights: bool = False
+    # A remark to keep with the record, on the data for instance.
+    note: str = ""
+
+    @property
+    def name(self) -> str:
+        """The run's name, made from the settings that runs are most often told apart by."""
+        norm = self.norm if self.norm != "bcn" or self.estimate else "bcn-batch"
+        ws = "ws-" if self.ws and self.variant == "paper" else f"{self.variant}-"
+        return f"{ws if self.ws else ''}{norm}-width{self.width:g}-batch{self.batch_size}-seed{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its record goes."""
+        return self.out or Path("runs") / self.name
+
+    def __post_init__(self) -> None:
+        """Settings that no run can have are refused at once: `ValueError`, with the option's name and what it takes."""
+        least = {"epochs": 1, "batch_size": 1, "accumulate": 1, "groups": 1}
+        for field, minimum in (least | {"train_images": 0, "measure": 0, "threads": 0}).items():
+            if getattr(self, field) < minimum:
+                raise ValueError(
+                    f"expected --{field.replace('_', '-')} of at least {minimum}, got {getattr(self, field)}"
+                )
+        if self.drive and self.norm not in ("bn", "gn", "ln"):
+            raise ValueError(f"expected --norm bn, gn or ln with --drive, got {self.norm}")
+        if not 0 <= self.momentum <= 1:
+            raise ValueError(f"expected --momentum from 0 to 1, got {self.momentum}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"expected --learning-rate above 0, got {self.learning_rate}")
+
+
+def build(config: Config) -> VGG:
+    """
+    ## The network of a setting
+
+    Every variant is the same VGG; only the convolution and the normalization differ. Raises `ValueError` where the
+    groups don't divide a layer's channels.
+    """
+    groups = max(1, round(config.groups * config.width))
+    norms: dict[str, Callable[[int], nn.Module] | None] = {
+        "bcn": lambda channels: BatchChannelNorm(
+            channels, groups, momentum=config.momentum, estimate=config.estimate
+        ),
+        "bn": BatchNorm,
+        "gn": partial(nn.GroupNorm, groups),
+        "ln": partial(nn.GroupNorm, 1),
+        "none": None,
+    }
+    conv: Callable[..., nn.Module] = Conv2d if config.ws else nn.Conv2d
+    if config.ws and config.variant != "paper":
+        conv = partial(VariantConv2d, variant=config.variant)
+    norm = norms[config.norm]
+    if config.drive and norm is not None:
+        # Every layer has offsets of its own.
+        seeds = itertools.count()
+        plain = norm
+        norm = lambda channels: Driven(plain(channels), config.drive, seed=next(seeds))  # noqa: E731
+    model = VGG(scaled(config.width), conv=conv, norm=norm)
+    if config.ws_classifier:
+        model.classifier = Linear(model.classifier.in_features, model.classifier.out_features)
+    return model
+
+
+def optimization(
+    config: Config, model: nn.Module, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """
+    ## How it is trained
+
+    * `model`: whose parameters; `steps`: how often they will be updated, all in all
+    * returns the optimizer, and the schedule of its learning rate
+    """
+    rate, decay = config.learning_rate, config.weight_decay
+    optimizer: torch.optim.Optimizer = (
+        torch.optim.AdamW(model.parameters(), rate, weight_decay=decay)
+        if config.optimizer == "adam"
+        else torch.optim.SGD(model.parameters(), rate, momentum=0.9, weight_decay=decay)
+    )
+    if config.schedule == "one-cycle":
+        return optimizer, torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, rate, total_steps=steps
+        )
+    return optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)

@@ -1,0 +1,202 @@
+r"""
+# One look for all figures
+
+What the figures and tables of the tutorials share: colors that mean the same everywhere, names at the lines rather than
+in a legend. The rest of the package does without matplotlib; the style itself is a file, for anyone's
+`plt.style.use("labml_ws.experiment.house")`.
+
+A method's **color** is its normalization. The line is **solid with WS** and dashed without, so that the two differ
+without color as well.
+"""
+
+from collections.abc import Callable, Sequence
+from html import escape
+from statistics import mean
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+
+    from labml_ws.experiment.record import Run
+
+COLORS = {
+    "bn": "#2f86d1",
+    "gn": "#d9730d",
+    "bcn": "#12946a",
+    "ln": "#b5569a",
+    "none": "#8a8d91",
+}
+NAMES = {"bn": "BN", "gn": "GN", "bcn": "BCN", "ln": "LN", "none": "no norm"}
+
+
+def look(net: str) -> dict[str, Any]:
+    """
+    ## How a method is drawn
+
+    * `net`: the [name of a method][labml_ws.experiment.record.Run.net], like `gn` or `ws-gn`
+    * returns the keywords of `plot`: color, line style and label
+    """
+    standardized, norm = net.startswith("ws-"), net.removeprefix("ws-")
+    if norm not in COLORS:
+        raise ValueError(f"expected one of {', '.join(COLORS)}, or one with ws-, got {net}")
+    return {
+        "color": COLORS[norm],
+        "linestyle": "-" if standardized else (0, (4, 1.6)),
+        "label": f"WS + {NAMES[norm]}" if standardized else NAMES[norm],
+    }
+
+
+def plain_log(axis: "Axis", base: int = 10) -> None:
+    """
+    ## Plain numbers on a logarithmic scale
+
+    1, 3, 10, 30 where matplotlib would write powers of ten; with another base, its powers: 0.5, 1, 2.
+
+    * `axis`: an `xaxis` or `yaxis`
+    """
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+    if axis is axis.axes.xaxis:
+        axis.axes.set_xscale("log")
+    else:
+        axis.axes.set_yscale("log")
+    axis.set_major_locator(LogLocator(base, subs=(1, 3) if base == 10 else (1,), numticks=99))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def curves(
+    axis: "Axes", runs: Sequence["Run"], value: Callable[[dict[str, Any]], float]
+) -> None:
+    """
+    ## Through training
+
+    A thick line per method through the means over its seeds, and a thin one for each of its runs. A run that ended early
+    is in the means as far as it got.
+
+    * `axis`: the axes; `runs`: what to draw, with [`measure` rows][labml_ws.experiment.record.Run.kind]
+    * `value`: the number to draw of such a row
+    """
+    for net in dict.fromkeys(run.net for run in runs):
+        lines = [
+            {row["step"]: value(row) for row in run.kind("measure")}
+            for run in runs
+            if run.net == net
+        ]
+        style = look(net)
+        for line in lines:
+            axis.plot([*line], [*line.values()], color=style["color"], linewidth=0.6, alpha=0.5)
+        steps = sorted({step for line in lines for step in line})
+        axis.plot(
+            steps, [mean(li[step] for li in lines if step in li) for step in steps], **style
+        )
+
+
+def label_ends(axis: "Axes", gap: float = 13.0, size: float = 10.5) -> None:
+    """
+    ## Names at the ends of lines
+
+    Each line with a label gets it to the right of its last point, in its color. Where lines end close together the
+    names are moved apart.
+
+    * `axis`: the axes, with all lines drawn and limits set
+    * `gap`: the least distance between two names, `size`: of the letters, both in points
+    """
+    # A height is counted in points, as distances between names are.
+    figure = axis.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    ends = []
+    for line in axis.get_lines():
+        if not str(line.get_label()).startswith("_"):
+            x, y = (float(values[-1]) for values in (line.get_xdata(), line.get_ydata()))  # type: ignore[arg-type, index]
+            height = float(axis.transData.transform((x, y))[1]) * 72 / figure.dpi
+            ends.append(End(height, x, y, str(line.get_label()), line.get_color()))
+    ends.sort()
+    for end, place in zip(ends, spread([end.height for end in ends], gap), strict=True):
+        axis.annotate(
+            end.label,
+            (end.x, end.y),
+            xytext=(6, place - end.height),
+            textcoords="offset points",
+            color=end.color,
+            fontsize=size,
+            va="center",
+            annotation_clip=False,
+        )
+
+
+class End(NamedTuple):
+    height: float
+    x: float
+    y: float
+    label: str
+    color: Any
+
+
+def spread(heights: list[float], gap: float) -> list[float]:
+    """
+    * `heights`: in ascending order
+    * returns them moved apart to at least `gap`, each group of neighbors around its own middle
+    """
+    groups: list[list[float]] = []  # the heights of those that touch
+    for height in heights:
+        groups.append([height])
+        while len(groups) > 1 and _top(groups[-2], gap) + gap > _bottom(groups[-1], gap):
+            groups[-2:] = [groups[-2] + groups[-1]]
+    return [_bottom(group, gap) + gap * i for group in groups for i in range(len(group))]
+
+
+def _bottom(group: list[float], gap: float) -> float:
+    return sum(group) / len(group) - gap * (len(group) - 1) / 2
+
+
+def _top(group: list[float], gap: float) -> float:
+    return _bottom(group, gap) + gap * (len(group) - 1)
+
+
+class Table:
+    """
+    ## A table of numbers
+
+    HTML on a page, plain text in a terminal.
+
+    * `title`: what stands above it
+    * `heads`: of the columns, without the first, which holds the rows' names
+    * `rows`: each a name and its cells, as text
+    """
+
+    def __init__(self, title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        for name, *cells in rows:
+            if len(cells) != len(heads):
+                raise ValueError(
+                    f"expected a cell for each of {len(heads)} heads in row {name!r}, got {len(cells)}"
+                )
+        self.title, self.heads, self.rows = title, ["", *heads], rows
+
+    def _repr_html_(self) -> str:
+        heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in self.heads[1:])
+        rows = "".join(
+            f'<tr><th scope="row">{escape(name)}</th>'
+            + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+            + "</tr>"
+            for name, *cells in self.rows
+        )
+        top = f"<caption>{escape(self.title)}</caption><thead><tr><td></td>{heads}</tr></thead>"
+        return f'<table class="numbers">{top}<tbody>{rows}</tbody></table>'
+
+    def __repr__(self) -> str:
+        lines = [self.heads, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        justified = ("  ".join(map(str.rjust, line, widths)) for line in lines)
+        return "\n".join([self.title, *justified])
+
+
+if __name__ == "__main__":
+    # ## See it work
+    #
+    # Three names that would lie on each other, and one that is far enough away.
+    print([round(place, 1) for place in spread([10.0, 12.0, 13.0, 60.0], gap=13.0)])
+    for net in ("gn", "ws-gn"):
+        print(f"{net}: {look(net)['label']}, {look(net)['color']}")

@@ -1,0 +1,204 @@
+"""
+# Which runs there are
+
+Every number about training on this site comes from one of these runs. `make results` does those that have no record yet,
+and so does `python -m labml_ws.experiment.suite [EXPERIMENT ...]`.
+
+Each experiment is a list of runs, each run a command line of `labml_ws.experiment` with a folder of its own under
+`docs/runs`. A run that has its record is skipped and an unfinished one starts again, so this can be interrupted and
+called again at any time. Runs use one thread each, which makes them repeatable to the last digit; as many as there are
+cores go side by side.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from labml_ws.experiment import cifar10
+from labml_ws.experiment.config import build
+from labml_ws.experiment.landscape import loss_surface
+from labml_ws.experiment.record import RecordError, Run, rounded
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNS = ROOT / "docs" / "runs"
+SEEDS = (0, 1, 2)
+
+NETS = {
+    "none": "--no-ws --norm none",
+    "bn": "--no-ws --norm bn",
+    "gn": "--no-ws --norm gn",
+    "ln": "--no-ws --norm ln",
+    "bcn": "--no-ws --norm bcn --no-estimate",
+    "ws-none": "--norm none",
+    "ws-bn": "--norm bn",
+    "ws-gn": "--norm gn",
+    "ws-bcn": "--norm bcn",
+    "center-gn": "--norm gn --variant center",
+    "scale-gn": "--norm gn --variant scale",
+    "unbiased-gn": "--norm gn --variant unbiased",
+    "eps-outside-gn": "--norm gn --variant eps-outside",
+    "ws-gn-ws-classifier": "--norm gn --ws-classifier",
+}
+SWEPT = ("bn", "gn", "ln", "ws-gn", "bcn", "ws-bcn")
+COMPARED = ("none", *SWEPT, "ws-bn", "center-gn", "scale-gn")
+
+# What all small runs share: two cores can do it honestly, and every method trains long enough to be told apart.
+SMALL = "--width 0.25 --train-images 8000 --epochs 4 --optimizer sgd --schedule one-cycle --threads 1"
+# The learning rate at a batch of 64, for every method; in proportion to the batch elsewhere.
+RATE = 0.025
+
+
+# The share of a single image in WS + BCN's running estimates; 0.1 is in batches.
+MOMENTA = (0.001, 0.01, 0.03, 0.3)
+
+
+def small(net: str, seed: int, batch: int = 64, rate: float = RATE, more: str = "") -> str:
+    settings = f"{NETS[net]} {SMALL} --batch-size {batch} --learning-rate {rate * batch / 64:g}"
+    return f"{settings} --seed {seed} {more}".strip()
+
+
+def runs() -> Iterator[tuple[str, str]]:
+    """The folder of each run and its command line, experiments in the order in which they are wanted."""
+    yield "digits/smallest", "--data digits --width 0.0625 --epochs 1 --threads 1 --measure 15"
+    yield "full-width", "--epochs 3"
+    yield (
+        "quarter-width",
+        "--width 0.25 --no-estimate --groups 8 --epochs 30 --learning-rate 3e-3 --schedule one-cycle --half-weights",
+    )
+    for rate in (0.0125, 0.025, 0.05, 0.2):
+        for net in SWEPT:
+            yield f"rates/{net}-rate{rate:g}", small(net, 0, rate=rate)
+    for seed in SEEDS:
+        for net in COMPARED:
+            yield f"methods/{net}-seed{seed}", small(net, seed, more="--measure 100")
+    for seed in SEEDS:
+        for drive in (1, 2, 4):
+            more = f"--drive {drive} --measure 250"
+            yield f"driven/bn-drive{drive}-seed{seed}", small("bn", seed, more=more)
+    for seed in SEEDS:
+        for net in ("ws-none", "unbiased-gn", "eps-outside-gn", "ws-gn-ws-classifier"):
+            yield f"conventions/{net}-seed{seed}", small(net, seed)
+    for seed in SEEDS:
+        for batch in (16, 4, 1, 8, 2):  # 64 is in methods
+            for net in SWEPT:
+                yield f"batches/{net}-batch{batch}-seed{seed}", small(net, seed, batch)
+    for seed in SEEDS:
+        for momentum in MOMENTA:
+            name = f"estimates/ws-bcn-momentum{momentum:g}-seed{seed}"
+            yield name, small("ws-bcn", seed, 1, more=f"--momentum {momentum:g}")
+
+
+# Runs whose end is looked at once more, in two directions: with and without WS.
+SURFACES = tuple(f"methods/{net}-seed0" for net in ("gn", "ws-gn", "bn", "ws-bn"))
+
+
+def surface(folder: Path, data: str) -> None:
+    """The loss around the final weights, on the first 500 images that the run was trained on: `surface.json`."""
+    config = Run(folder).config
+    torch.set_num_threads(1)
+    images = cifar10.subset(cifar10.load(data or "hub"), config.train_images)
+    model = build(config).train()
+    model.load_state_dict(load_file(folder / "model.safetensors"))
+    x = cifar10.normalize(images.train_x[:500], *cifar10.channel_stats(images.train_x))
+    radius, points = 1.0, 17
+    losses = loss_surface(model, x, images.train_y[:500], radius, points)
+    found = {"radius": radius, "images": len(x), "losses": rounded(losses.tolist())}
+    (folder / "surface.json").write_text(json.dumps(found) + "\n")
+
+
+def kept(folder: Path) -> bool:
+    """The weights that a page opens."""
+    return folder.name == "quarter-width"
+
+
+def run(name: str, settings: str, data: str, note: str) -> str:
+    folder = RUNS / name
+    if folder.exists():
+        shutil.rmtree(folder)
+    command = [sys.executable, "-m", "labml_ws.experiment", *shlex.split(settings)]
+    if "--data" not in settings:
+        command += ["--data", data] if data else []
+        command += ["--note", note] if note else []
+    out = folder.relative_to(ROOT).as_posix()
+    start = time.perf_counter()
+    done = subprocess.run(
+        [*command, "--out", out], cwd=ROOT, env=os.environ, capture_output=True, text=True
+    )
+    if not Run(folder).finished:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise RuntimeError(f"{name}: {done.stderr.strip()[-1000:] or 'no record was written'}")
+    if name in SURFACES:
+        surface(folder, data)
+    if not kept(folder):
+        (folder / "model.safetensors").unlink(missing_ok=True)
+    said = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1]
+    return f"{name}: {time.perf_counter() - start:.0f} s, {said}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description="Run the recorded experiments that have no record yet."
+    )
+    parser.add_argument(
+        "experiments",
+        nargs="*",
+        help="rates, methods, ..., or rates/bn-rate0.05; all by default",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="runs side by side"
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="only say what is there and what is missing"
+    )
+    options = parser.parse_args()
+    data, note = os.environ.get("DATA", ""), os.environ.get("NOTE", "")
+    wanted = [
+        (name, settings)
+        for name, settings in runs()
+        if not options.experiments or {name, name.split("/")[0]} & {*options.experiments}
+    ]
+    if not wanted:
+        known = ", ".join(dict.fromkeys(name.split("/")[0] for name, _ in runs()))
+        parser.error(f"expected experiments among {known}, got {' '.join(options.experiments)}")
+    missing = [(name, settings) for name, settings in wanted if not Run(RUNS / name).finished]
+    print(f"{len(wanted) - len(missing)} of {len(wanted)} runs are recorded.", flush=True)
+    problems = []
+    for name, _ in set(wanted) - set(missing):
+        try:
+            Run(RUNS / name).check()
+        except RecordError as error:
+            problems.append(str(error))
+    if options.list:
+        for name, settings in missing:
+            print(f"{name}: python -m labml_ws.experiment {settings}")
+        missing = []
+    with ThreadPoolExecutor(options.jobs) as pool:
+        futures = [pool.submit(run, name, settings, data, note) for name, settings in missing]
+        try:
+            for number, future in enumerate(as_completed(futures), 1):
+                try:
+                    print(f"[{number}/{len(missing)}] {future.result()}", flush=True)
+                except RuntimeError as error:
+                    problems.append(str(error))
+                    print(error, file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    for problem in problems:
+        print(f"error: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
