@@ -55,7 +55,7 @@
   const lines = (code) => {
     const source = texts()?.source.split("\n");
     const all = [...code.querySelectorAll(".l")].map((l) =>
-      !l.id ? l.textContent.trimEnd() : source ? source[l.id.slice(1) - 1] : l.textContent.trimEnd(),
+      !l.id ? l.textContent.trimEnd() : source ? source[l.id.match(/\d+$/)[0] - 1] : l.textContent.trimEnd(),
     );
     const indent = Math.min(...all.filter((line) => line.trim()).map((line) => line.search(/\S/)));
     return all.map((line) => line.slice(indent)).join("\n").concat("\n");
