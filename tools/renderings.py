@@ -18,7 +18,7 @@ from string import Template
 from typing import Any
 
 import yaml
-from mkdocstrings_handlers.annotated.prose.works import read_works
+from mkdocstrings_handlers.annotated.prose.cite import read_works
 from mkdocstrings_handlers.annotated.render.markdown import Writer, address
 from mkdocstrings_handlers.annotated.understand.index import Index
 

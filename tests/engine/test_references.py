@@ -7,9 +7,8 @@ import pytest
 from markdown import Markdown
 from mkdocs.exceptions import PluginError
 from mkdocstrings_handlers.annotated.prose import cite as references
-from mkdocstrings_handlers.annotated.prose import works
 
-EXTENSION = "mkdocstrings_handlers.annotated.prose.cite"
+EXTENSION = "mkdocstrings_handlers.annotated.prose"
 BIB = """@article{ba2016layer,
   title   = {Layer Normalization},
   author  = {Ba, Jimmy Lei and Kiros, Jamie Ryan and Hinton, Geoffrey E.},
@@ -113,8 +112,6 @@ def test_an_unknown_work_is_named_with_its_place(
     project: Path, build, builder: str, where: str
 ) -> None:
     (project / "docs" / "references.bib").write_text(BIB)
-    config = project / "mkdocs.yml"
-    config.write_text(config.read_text() + f"  - {EXTENSION}\n")
     path = {"module": project / "small.py", "page": project / "docs" / "index.md"}[where]
     text = path.read_text()
     path.write_text(
@@ -144,7 +141,7 @@ def test_a_mistake_in_the_bibliography_is_named_with_its_place(
 ) -> None:
     (tmp_path / "x.bib").write_text(bib)
     with pytest.raises(PluginError, match=re.escape(f"{tmp_path / 'x.bib'}{said}")):
-        works.read_works(tmp_path / "x.bib")
+        references.read_works(tmp_path / "x.bib")
 
 
 def test_a_definition_that_begins_with_a_formula_stops_the_build(tmp_path: Path) -> None:

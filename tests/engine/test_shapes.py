@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mkdocstrings_handlers.annotated.document import Binding, Document, Source, SourceError
-from mkdocstrings_handlers.annotated.understand import run
+from mkdocstrings_handlers.annotated.document import Document, Result, Source, SourceError
+from mkdocstrings_handlers.annotated.understand import run, values
 from mkdocstrings_handlers.annotated.understand.scopes import Scopes
 
 from mkdocstrings_handlers.annotated import AnnotatedHandler
@@ -76,8 +76,8 @@ def record(path: Path) -> dict[str, Any]:
 def shown(text: str, record: dict[str, Any]) -> dict[str, str]:
     source = Source(text)
     places = Scopes(source).bindings
-    bound = [Binding(places[n].line, *words) for n, *words in record["bound"]]
-    shapes = run.shapes(Document("traced", source, [], bound))
+    results = [Result(places[n].line, *words) for n, *words in record["bound"]]
+    shapes = run.shapes(Document("traced", source, [], results))
     return {source.lines[n - 1].strip(): words for n, (words, _) in shapes.items()}
 
 
@@ -142,7 +142,7 @@ def test_recording_draws_no_random_number_and_keeps_no_tensor(module: Path) -> N
 def test_numbers_have_the_digits_that_mean_something(
     mean: float, std: float, constant: bool, text: str
 ) -> None:
-    assert run._spread(mean, std, constant, many=True)[0] == text
+    assert values._spread(mean, std, constant, many=True)[0] == text
 
 
 def test_a_demo_that_raises_leaves_everything_as_it_was(module: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_demo_that_raises_leaves_everything_as_it_was(module: Path) -> None:
 
 def test_arrays_that_are_not_torchs_have_a_shape_and_no_numbers() -> None:
     array = SimpleNamespace(shape=(2, 3), dtype="uint8")
-    assert run.describe(array) == run.Value("uint8 [2, 3]", "", False)
+    assert values.describe(array) == values.Value("uint8 [2, 3]", "", False)
 
 
 STATEMENTS = """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 from mkdocstrings_handlers.annotated.prose import cite as references
-from mkdocstrings_handlers.annotated.prose.works import read_works
+from mkdocstrings_handlers.annotated.prose.cite import read_works
 
 
 def prose(root: Path) -> str:

@@ -16,7 +16,7 @@ import re
 import tokenize
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -167,7 +167,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Binding:
+class Result:
     """What a line of a module gave a name when the demo was run: the shape of a tensor, and in few words the value."""
 
     line: int
@@ -182,11 +182,11 @@ class Document:
     ## All of them
 
     What every writer starts from. `name` is what others call it: a module's dotted name, the stem of a notebook's file. `numbered` is false for a notebook: its
-    cells have lines in `source`, which joins them, but none that a reader could look up.
+    cells have lines in `source`, which joins them, but none that a reader could look up. `results` are what its lines bound.
     """
 
     name: str
     source: Source
     sections: Sequence[Section]
-    bindings: Sequence[Binding] = field(default=())
+    results: Sequence[Result] = ()
     numbered: bool = True

@@ -14,13 +14,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from bibtexparser.entrypoint import parse_file
+from bibtexparser.middlewares import SeparateCoAuthors, SplitNameParts
 from markdown import Extension, Markdown
 from markdown.inlinepatterns import InlineProcessor
 from markdown.preprocessors import Preprocessor
@@ -30,26 +33,108 @@ from mkdocs.exceptions import PluginError
 
 from ..understand.symbols import nearest
 from .page import PRIORITIES, page_file, passage
-from .works import Work, read_works
 
 CITATION = r"\[(?:([^\[\]\n]+)\]\[)?@([A-Za-z][\w:.-]*)\]"
 EVERYTHING = "[@*]"
 ENTRY = re.compile(
-    r"^## (?P<form>.+?) *\{ *#(?P<anchor>[\w-]+) *\}\n+(?:Also: (?P<also>[^\n]+)\n\{ \.also \}\n+)?(?P<text>.+?)(?:\n\n|\n*\Z)",
+    r"^## (?P<form>.+?) *\{ *#(?P<anchor>[\w-]+) *\}\n+"
+    r"(?:Also: (?P<also>[^\n]+)\n\{ \.also \}\n+)?(?P<text>.+?)(?:\n\n|\n*\Z)",
     re.M | re.S,
 )
 MARKS = re.compile(r"\[([^\[\]]*)\](?:\([^()]*\)|\[[^\[\]]*\])|[*`]")
+ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
 # Text in these is a name, a formula or a link already.
 CLOSED = frozenset(
     ("a", "autoref", "code", "pre", "var", "button", "summary", *(f"h{n}" for n in range(1, 7)))
 )
 
 
+# ## Works
+
+
+@dataclass(frozen=True)
+class Work:
+    """
+    `label` is how a text cites it, `reference` how a list does (in Markdown, with its link), and `bibtex` the entry as it stands in the file.
+    """
+
+    key: str
+    label: str
+    title: str
+    reference: str
+    bibtex: str
+
+    def markdown(self) -> str:
+        return (
+            f"## {self.title} {{ #{self.key} }}\n\n{self.reference}\n\n"
+            f"```bibtex\n{self.bibtex}\n```\n"
+        )
+
+
+@cache
+def read_works(path: Path, changed: int = 0) -> dict[str, Work]:
+    """
+    The works of a BibTeX file, by their keys. Reading that format is [bibtexparser](https://bibtexparser.readthedocs.io)'s work. `changed`, the file's time, is there
+    for the cache: a file that has been edited meanwhile is read again.
+    """
+    library = parse_file(str(path), append_middleware=[SeparateCoAuthors(), SplitNameParts()])
+    for block in library.failed_blocks:
+        raise PluginError(
+            f"{path}:{(block.start_line or 0) + 1}: this is no BibTeX entry, or its key is taken. "
+            "Mend it, or give it another key."
+        )
+    labels: dict[str, str] = {}
+    for entry in library.entries:
+        missing = [
+            name for name in ("author", "title", "year") if name not in entry.fields_dict
+        ]
+        if missing:
+            raise PluginError(
+                f"{path}:{(entry.start_line or 0) + 1}: {entry.key} has no "
+                f"{' and no '.join(missing)}. Add it to the entry."
+            )
+        last = [" ".join([*name.von, *name.last]) for name in entry["author"]]
+        names = f"{last[0]} et al." if len(last) > 2 else " and ".join(last)
+        labels[entry.key] = f"{names}, {entry['year']}"
+    often, nth = Counter(labels.values()), Counter[str]()
+    works = {}
+    for entry in library.entries:
+        label = labels[entry.key]
+        # Two works of the same people in one year are told apart by a letter, in the order of the file.
+        letter = chr(ord("a") + nth[label]) if often[label] > 1 else ""
+        nth[label] += 1
+        fields = {name: field.value for name, field in entry.fields_dict.items()}
+        # BibTeX keeps capitals with braces.
+        title = re.sub(r"[{}]", "", fields["title"])
+        reference = _reference(fields, letter)
+        raw = (entry.raw or "").strip()
+        works[entry.key] = Work(entry.key, label + letter, title, reference, raw)
+    return works
+
+
+def _reference(fields: Mapping[str, Any], letter: str) -> str:
+    names = [" ".join([*n.first, *n.von, *n.last, *n.jr]) for n in fields["author"]]
+    authors = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+    place = fields.get("journal") or fields.get("booktitle") or fields.get("institution")
+    linked = ARXIV.sub(r"[\g<0>](https://arxiv.org/abs/\1)", place or "")
+    volume = fields.get("volume", "") + (f"({fields['number']})" if "number" in fields else "")
+    pages = fields.get("pages", "").replace("--", "–")
+    where = [
+        " ".join(filter(None, [f"*{linked}*" if linked else fields.get("note"), volume])),
+        f"pages {pages}" if pages else "",
+        fields["year"] + letter,
+    ]
+    url = fields.get("url", "")
+    address = url.removeprefix("https://").removesuffix("/").replace("arxiv.org/abs/", "arXiv:")
+    return f"{authors}. {', '.join(filter(None, where))}." + f" [{address}]({url})" * bool(url)
+
+
+# ## Terms
+
+
 @dataclass(frozen=True)
 class Term:
     """
-    ## A term of the glossary
-
     The glossary is a page like any other. An entry's heading is its term and ends in its anchor. A line `Also: one, another` with the class `also` names other forms of it. The first
     sentence below is what is shown where the term is used. Plurals are understood.
     """
@@ -62,19 +147,19 @@ class Term:
 @cache
 def read_terms(path: Path, changed: int = 0) -> list[Term]:
     text = path.read_text(encoding="utf-8")
-    found = []
+    terms = []
     for entry in ENTRY.finditer(text):
         words = " ".join(MARKS.sub(r"\1", entry["text"]).split())
         first = re.split(r"(?<=[.!?])\s+(?=[A-ZÀ-ÞΑ-Ω\[])", words)[0]
         if "$" in first or "[@" in first:
             line = text[: entry.start("text")].count("\n") + 1
             raise PluginError(
-                f"{path}:{line}: a definition's first sentence is shown as plain text. Move its formula or citation to a later one."
+                f"{path}:{line}: a definition's first sentence is shown as plain text. "
+                "Move its formula or citation to a later one."
             )
-        also = (entry["also"] or "").split(", ")
-        forms = tuple(filter(None, [entry["form"], *also]))
-        found.append(Term(entry["anchor"], forms, first))
-    return found
+        forms = tuple(filter(None, [entry["form"], *(entry["also"] or "").split(", ")]))
+        terms.append(Term(entry["anchor"], forms, first))
+    return terms
 
 
 def pattern(forms: Sequence[str]) -> str:
@@ -108,16 +193,16 @@ class ReferencesExtension(Extension):
     def extendMarkdown(self, md: Markdown) -> None:
         self.md = md
         for registry, name, made in (
-            (md.preprocessors, "annotated-works", Listing(md, self)),
-            (md.inlinePatterns, "annotated-citations", Citation(CITATION, md, self)),
-            (md.treeprocessors, "annotated-terms", Definitions(md, self)),
+            (md.preprocessors, "annotated-works", Listing(self)),
+            (md.inlinePatterns, "annotated-citations", Citation(self)),
+            (md.treeprocessors, "annotated-terms", Definitions(self)),
         ):
             registry.register(made, name, PRIORITIES[name])
 
     @cached_property
-    def page(self) -> str:
+    def page(self) -> Path:
         """The file of the page, which the modules on it are part of."""
-        return page_file(self.md)
+        return Path(page_file(self.md))
 
     @property
     def works(self) -> dict[str, Work]:
@@ -131,7 +216,7 @@ class ReferencesExtension(Extension):
 
     def link(self, page: str, anchor: str, kind: str, title: str) -> Element:
         """A link as an author would write it in this page, to a Markdown file; the builder makes an address of it. A title is given once per page."""
-        href = os.path.relpath(self.getConfig(page), Path(self.page).parent)
+        href = os.path.relpath(self.getConfig(page), self.page.parent)
         element = Element("a", {"class": kind, "href": f"{Path(href).as_posix()}#{anchor}"})
         if anchor not in self.met:
             element.set("title", title)
@@ -142,8 +227,8 @@ class ReferencesExtension(Extension):
 class Listing(Preprocessor):
     """The line of the bibliography's page that stands for all works becomes their list."""
 
-    def __init__(self, md: Markdown, extension: ReferencesExtension) -> None:
-        super().__init__(md)
+    def __init__(self, extension: ReferencesExtension) -> None:
+        super().__init__(extension.md)
         self.extension = extension
 
     def run(self, lines: list[str]) -> list[str]:
@@ -157,48 +242,38 @@ class Listing(Preprocessor):
 class Citation(InlineProcessor):
     """`[@key]` becomes a link to the work; a work that the file doesn't hold fails the build, with the nearest key."""
 
-    def __init__(self, pattern: str, md: Markdown, extension: ReferencesExtension) -> None:
-        super().__init__(pattern, md)
+    def __init__(self, extension: ReferencesExtension) -> None:
+        super().__init__(CITATION, extension.md)
         self.extension = extension
 
     def handleMatch(self, m: re.Match[str], data: str) -> tuple[Element, int, int]:
         works, key = self.extension.works, m[2]
         if key not in works:
-            near = nearest(key, set(works)).removesuffix(
-                "Use a name that the code beside it uses."
-            )
             raise PluginError(
-                f"{passage(self.md).place(f'@{key}]')}: `[@{key}]` cites a work that {self.extension.getConfig('works')} does not hold. "
-                + (near or "Add its BibTeX entry there.")
+                f"{passage(self.md).place(f'@{key}]')}: `[@{key}]` cites a work that "
+                f"{self.extension.getConfig('works')} does not hold. "
+                + nearest(key, works, "Add its BibTeX entry there.")
             )
         work = works[key]
         plain = MARKS.sub(r"\1", f"{work.title}. {work.reference}")
         link = self.extension.link("bibliography", key, "cite", plain)
-        link.text = m[1] if m[1] else AtomicString(work.label)
+        link.text = m[1] or AtomicString(work.label)
         return link, m.start(0), m.end(0)
 
 
 class Definitions(Treeprocessor):
     """The first use of a term on a page becomes a link to its definition, in whichever of its forms it comes."""
 
-    def __init__(self, md: Markdown, extension: ReferencesExtension) -> None:
-        super().__init__(md)
+    def __init__(self, extension: ReferencesExtension) -> None:
+        super().__init__(extension.md)
         self.extension = extension
 
     def run(self, root: Element) -> None:
-        glossary = Path(self.extension.getConfig("glossary"))
-        if Path(self.extension.page) == glossary or not self.extension.terms:
-            return
-        self.terms = {term.anchor: term for term in self.extension.terms}
-        self.forms = re.compile(
-            r"(?<![\w-])(?:"
-            + "|".join(
-                f"(?P<t{n}>{pattern(term.forms)})" for n, term in enumerate(self.terms.values())
-            )
-            + r")(?![\w-])",
-            re.IGNORECASE,
-        )
-        self._walk(root)
+        self.terms = self.extension.terms
+        if self.terms and self.extension.page != Path(self.extension.getConfig("glossary")):
+            each = (f"(?P<t{n}>{pattern(term.forms)})" for n, term in enumerate(self.terms))
+            self.forms = re.compile(rf"(?<![\w-])(?:{'|'.join(each)})(?![\w-])", re.IGNORECASE)
+            self._walk(root)
 
     def _walk(self, element: Element) -> None:
         if element.tag in CLOSED or not isinstance(element.tag, str):
@@ -212,25 +287,22 @@ class Definitions(Treeprocessor):
                 self._link(element, child, text)
 
     def _link(self, parent: Element, before: Element | None, text: str) -> None:
+        """Puts links into a text that stands in `parent`, after the child `before` or before all of them."""
         at = 0
         for m in self.forms.finditer(text):
-            term = list(self.terms.values())[int((m.lastgroup or "t0")[1:])]
+            term = self.terms[int((m.lastgroup or "t0")[1:])]
             if term.anchor in self.extension.met:
                 continue
             link = self.extension.link("glossary", term.anchor, "term", term.definition)
             link.text = AtomicString(m[0])
-            self._say(parent, before, text[at : m.start()])
+            self._put(parent, before, text[at : m.start()])
             parent.insert(0 if before is None else list(parent).index(before) + 1, link)
             before, at = link, m.end()
-        self._say(parent, before, text[at:])
+        self._put(parent, before, text[at:])
 
     @staticmethod
-    def _say(parent: Element, before: Element | None, text: str) -> None:
+    def _put(parent: Element, before: Element | None, text: str) -> None:
         if before is None:
             parent.text = text
         else:
             before.tail = text
-
-
-def makeExtension(**config: Any) -> ReferencesExtension:
-    return ReferencesExtension(**config)

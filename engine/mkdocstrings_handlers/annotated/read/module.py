@@ -31,8 +31,8 @@ from .source import (
     headings,
     import_zone,
     lines_of,
-    spoken,
     trimmed,
+    words_of,
 )
 
 
@@ -94,14 +94,14 @@ def openings(source: Source, imports: range) -> list[Opening]:
     """Everything that may open a section, in the order of the file."""
     tree, demo = source.tree, guard(source.tree)
     kinds = {ast.Module: "module", ast.ClassDef: "class", ast.If: "demo"}
-    told: dict[ast.AST, Opening] = {}
+    heads: dict[ast.AST, Opening] = {}
     for node, name, docstring in docstrings(tree):
         before, after = around(source, docstring)
         # One that shares its lines with code (`def f(): "..."`) can't be taken apart by lines, so it stays code.
         apart = not before.strip() and after.strip()[:1] in ("", "#")
-        if apart and (text := spoken(source, docstring)):
+        if apart and (text := words_of(source, docstring)):
             # It belongs beside the `def` or `class` line that it documents, decorators included.
-            told[node] = Opening(
+            heads[node] = Opening(
                 1 if isinstance(node, ast.Module) else first_line(node),
                 lines_of(docstring),
                 text,
@@ -111,7 +111,7 @@ def openings(source: Source, imports: range) -> list[Opening]:
             )
 
     scopes = [(lines_of(node), name) for node, name in definitions(tree)]
-    silent = [imports, *(range(o.line, o.prose.stop) for o in told.values())]
+    silent = [imports, *(range(o.line, o.prose.stop) for o in heads.values())]
     silent += [range(first_line(node), node.lineno) for node, _ in definitions(tree)]
     blocks = {block.line: block for block in _blocks(source, scopes, silent)}
 
@@ -120,12 +120,12 @@ def openings(source: Source, imports: range) -> list[Opening]:
     headers: list[tuple[Definition | ast.If, str]] = [*definitions(tree)]
     headers += [(demo, "")] if demo else []
     for head, name in headers:
-        if head in told:
+        if head in heads:
             continue
         # A comment directly below a header does a docstring's work, so the header comes along with it.
         below = range(head.lineno + 1, first_line(head.body[0]))
         line = first_line(head)
-        told[head] = replace(
+        heads[head] = replace(
             next(
                 (blocks.pop(n) for n in below if n in blocks), Opening(line, range(line, line))
             ),
@@ -135,7 +135,7 @@ def openings(source: Source, imports: range) -> list[Opening]:
             column=head.col_offset,
             nested=head not in members,
         )
-    return sorted([*told.values(), *blocks.values()], key=lambda o: o.line)
+    return sorted([*heads.values(), *blocks.values()], key=lambda o: o.line)
 
 
 def _blocks(
@@ -219,22 +219,22 @@ def slug(text: str, words: int = 6) -> str:
     text = re.sub(
         r"\$[^$]*\$|\\begin\{(\w+\*?)\}.*?\\end\{\1\}|\]\([^)]*\)", " ", text, flags=re.DOTALL
     )
-    found = re.findall(r"[^\W_]+", text.lower().replace("'", ""))
-    return "-".join(found[:words]) or "formula"
+    parts = re.findall(r"[^\W_]+", text.lower().replace("'", ""))
+    return "-".join(parts[:words]) or "formula"
 
 
 def unique(sections: Iterable[Section]) -> list[Section]:
     """
-    The sections with anchors that differ. Two that begin with the same words in the same scope are told apart by their order, for want of anything better; a
+    The sections with anchors that differ. Two that begin with the same words in the same scope are heads apart by their order, for want of anything better; a
     definition keeps its name, and of several with one name that which is explained.
     """
     made = list(sections)
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for n, section in sorted(
         enumerate(made), key=lambda item: (not item[1].defines, not item[1].prose)
     ):
-        seen[section.anchor] += 1
-        count = seen[section.anchor]
+        counts[section.anchor] += 1
+        count = counts[section.anchor]
         if count > 1:
             made[n] = replace(section, anchor=f"{section.anchor}-{count}")
     return made

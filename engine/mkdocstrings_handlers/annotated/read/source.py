@@ -115,7 +115,7 @@ def around(
     return lines[first][:start], lines[last][stop:]
 
 
-def spoken(source: Source, docstring: ast.stmt) -> Text:
+def words_of(source: Source, docstring: ast.stmt) -> Text:
     r"""
     What a docstring says, without its common indentation and without the blank lines around it. A comment behind the closing quotes is its last paragraph.
 
@@ -138,8 +138,8 @@ def spoken(source: Source, docstring: ast.stmt) -> Text:
 def trimmed(text: Iterable[tuple[int, str]]) -> Text:
     """The text without the blank lines around it."""
     lines = list(text)
-    words = [n for n, (_, line) in enumerate(lines) if line]
-    return lines[words[0] : words[-1] + 1] if words else []
+    filled = [n for n, (_, line) in enumerate(lines) if line]
+    return lines[filled[0] : filled[-1] + 1] if filled else []
 
 
 def _numbers(source: Source, docstring: ast.stmt) -> list[int]:

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from functools import cache
-from itertools import groupby, zip_longest
+from itertools import zip_longest
 from typing import Any
 
 from markupsafe import Markup
@@ -69,10 +69,13 @@ class Difference:
 
 @dataclass(frozen=True)
 class Row:
-    """What stands side by side. `same` is true of a line that both have; beside a line that only one has there is nothing."""
+    """
+    What stands side by side: a line that both have (then it's the `same`), a line and what it became, or lines that only one of the two has, next to one another, so that none
+    of them pushes the others' neighbors apart.
+    """
 
-    old: Line | None
-    new: Line | None
+    old: Sequence[Line]
+    new: Sequence[Line]
     same: bool = False
 
 
@@ -100,12 +103,10 @@ def find(name: str, index: Index) -> Object:
 def compare(old: Sequence[Line], new: Sequence[Line]) -> list[Row]:
     """## Side by side"""
     rows: list[Row] = []
-    matcher = SequenceMatcher(
-        None, [a.text for a in old], [b.text for b in new], autojunk=False
-    )
-    for kind, i, j, k, m in matcher.get_opcodes():
+    a, b = ([line.text for line in side] for side in (old, new))
+    for kind, i, j, k, m in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
         if kind == "equal":
-            rows += [Row(a, b, same=True) for a, b in zip(old[i:j], new[k:m], strict=True)]
+            rows += [Row([x], [y], True) for x, y in zip(old[i:j], new[k:m], strict=True)]
         else:
             rows += _pair(old[i:j], new[k:m])
     return rows
@@ -120,13 +121,27 @@ def _pair(old: Sequence[Line], new: Sequence[Line]) -> Iterator[Row]:
         if WORD.search(a.text) and WORD.search(b.text)
     ]
     ratio, i, k = max(ratios, default=(0.0, 0, 0))
-    if ratio < ALIKE:
-        yield from (Row(line, None) for line in old)
-        yield from (Row(None, line) for line in new)
+    if ratio >= ALIKE:
+        i, k = -i, -k
+        yield from _pair(old[:i], new[:k])
+        a, b = _marked(old[i], new[k])
+        yield Row([a], [b])
+        yield from _pair(old[i + 1 :], new[k + 1 :])
         return
-    yield from _pair(old[:-i], new[:-k])
-    yield Row(*_marked(old[-i], new[-k]))
-    yield from _pair(old[-i + 1 :], new[-k + 1 :])
+    # A definition begins anew, lest one's lines seem to be in the other's body.
+    for one, other in zip_longest(_bodies(old), _bodies(new), fillvalue=()):
+        if one or other:
+            yield Row(one, other)
+
+
+def _bodies(lines: Sequence[Line]) -> list[list[Line]]:
+    """What comes before the first definition, and each definition with its body."""
+    bodies: list[list[Line]] = [[]]
+    for line in lines:
+        if DEFINES.match(line.text):
+            bodies.append([])
+        bodies[-1].append(line)
+    return bodies
 
 
 @cache
@@ -181,84 +196,49 @@ def shown(difference: Difference, index: Index, here: Page) -> dict[str, Any]:
     """
     ## As a template wants it
 
-    Each side is highlighted as a whole, then the rows take their lines from it in turn. A line's number leads to the line, if a page shows its module.
+    The rows, with what is far from any difference folded. Each side is highlighted as a whole, and the rows take their lines from it.
     """
     rows = compare(difference.old.lines, difference.new.lines)
-    sides = [
-        _side(difference.old, [row.old for row in rows if row.old], index, here),
-        _side(difference.new, [row.new for row in rows if row.new], index, here),
-    ]
-    drawn = {
-        id(row): {
-            "old": next(sides[0]) if row.old else None,
-            "new": next(sides[1]) if row.new else None,
+    old = _drawn(difference.old, [line for row in rows for line in row.old], index, here)
+    new = _drawn(difference.new, [line for row in rows for line in row.new], index, here)
+
+    def drawn(row: Row) -> dict[str, Any]:
+        lines = {
+            "old": [old[line.number] for line in row.old],
+            "new": [new[line.number] for line in row.new],
         }
-        for row in rows
-    }
-    objects = (difference.old, difference.new)
-    return {
-        "objects": [
-            {
-                "name": Markup("<wbr>.").join(o.name.split(".")),
-                "href": index.href(o.name, here),
-            }
-            for o in objects
-        ],
-        "stretches": [
-            (far, len(part), [_merged(block, drawn) for block in _blocks(part)])
-            for far, part in folded(rows)
-        ],
-    }
+        return {"same": row.same, **lines}
+
+    objects = [
+        {
+            "name": Markup("<wbr>.").join(side.name.split(".")),
+            "href": index.href(side.name, here),
+        }
+        for side in (difference.old, difference.new)
+    ]
+    stretches = [(far, len(part), [drawn(row) for row in part]) for far, part in folded(rows)]
+    return {"objects": objects, "stretches": stretches}
 
 
-def _blocks(rows: Sequence[Row]) -> Iterator[list[Row]]:
-    """
-    Rows that are drawn as one: lines that only one of the two has, next to one another, so that none of them pushes the others' neighbors apart. A definition
-    begins anew, lest one's lines seem to be in the other's body.
-    """
-    for alone, part in groupby(rows, lambda row: row.old is None or row.new is None):
-        if not alone:
-            yield from ([row] for row in part)
-            continue
-        run = list(part)
-        old, new = ([row for row in run if getattr(row, side)] for side in ("old", "new"))
-        for one, other in zip_longest(_bodies(old, "old"), _bodies(new, "new"), fillvalue=()):
-            if one or other:
-                yield [*one, *other]
-
-
-def _bodies(rows: Sequence[Row], side: str) -> list[list[Row]]:
-    """What comes before the first definition, and each definition with its body."""
-    bodies: list[list[Row]] = [[]]
-    for row in rows:
-        if DEFINES.match(getattr(row, side).text):
-            bodies.append([])
-        bodies[-1].append(row)
-    return bodies
-
-
-def _merged(block: Sequence[Row], drawn: dict[int, dict[str, Any]]) -> dict[str, Any]:
-    halves = [drawn[id(row)] for row in block]
-    return {"same": block[0].same} | {
-        side: [half[side] for half in halves if half[side]] for side in ("old", "new")
-    }
-
-
-def _side(
+def _drawn(
     side: Object, lines: Sequence[Line], index: Index, here: Page
-) -> Iterator[dict[str, Any]]:
+) -> dict[int, dict[str, Any]]:
+    """The lines of a side by their numbers. A number leads to the line, if a page shows its module."""
     page = index.pages.get(side.module)
     wraps = [
         Wrap(n, start, stop, "<mark>", "</mark>")
         for n, line in enumerate(lines, 1)
         for start, stop in line.marks
     ]
-    text = "\n".join(line.text for line in lines)
-    for line, html in zip(lines, highlight(text, wraps), strict=True):
-        href = f"{address(here, page)}#L{line.number}" if page and line.text else ""
-        yield {
+    html = highlight("\n".join(line.text for line in lines), wraps)
+    return {
+        line.number: {
             "number": line.number,
-            "href": href,
-            "html": Markup(BREAKS.sub("<wbr>", html)),
+            "href": f"{address(here, page)}#{index.line(side.module, line.number)}"
+            if page and line.text
+            else "",
+            "html": Markup(BREAKS.sub("<wbr>", text)),
             "indent": indent(line.text),
         }
+        for line, text in zip(lines, html, strict=True)
+    }

@@ -18,8 +18,7 @@ from pathlib import Path
 import griffe
 
 from ..document import Document, Section
-from ..prose.cite import EVERYTHING
-from ..prose.works import Work
+from ..prose.cite import EVERYTHING, Work
 from ..read.source import headings, split_fences
 from ..understand.index import Directive, Index, directives
 from ..understand.run import recorded

@@ -107,15 +107,15 @@ class Index:
         if not path:
             return None
         source = Source.read(path, self.root)
-        known = self._modules.get(name)
-        if not known or known.source is not source:
+        module = self._modules.get(name)
+        if not module or module.source is not source:
             sections = read_module(source, name)
             # A definition that has no section of its own has its line.
-            anchors = {n: f"L{node.lineno}" for node, n in definitions(source.tree)}
+            anchors = {n: self.line(name, node.lineno) for node, n in definitions(source.tree)}
             anchors |= {s.name: s.anchor for s in reversed(sections) if s.defines}
-            known = Module(name, source, sections, Scopes(source, name), {"": name} | anchors)
-            self._modules[name] = known
-        return known
+            module = Module(name, source, sections, Scopes(source, name), {"": name} | anchors)
+            self._modules[name] = module
+        return module
 
     def document(self, name: str) -> Document:
         """A module by its name, or a notebook by its path, as a document. Raises `SourceError` for one that isn't there or can't be read."""
@@ -204,6 +204,16 @@ class Index:
                     pages.setdefault(directive.name, path.relative_to(self.docs).as_posix())
         return pages
 
+    def line(self, name: str, number: int | str = "") -> str:
+        """The anchor of a line of a module: `L12`, or `name-L12` from the second module on that one page shows."""
+        page = self.pages.get(name)
+        first = next((other for other, place in self.pages.items() if place == page), name)
+        return (
+            f"L{number}"
+            if not page or name == first
+            else f"{name.rpartition('.')[2]}-L{number}"
+        )
+
     # ### References that lead nowhere
 
     def check(self, document: Document, section: Section) -> None:
@@ -231,10 +241,10 @@ class Index:
         if place and place[1] in {place[0].name, *(s.anchor for s in place[0].sections)}:
             return ""
         return (
-            f"the reference to `{name}` leads nowhere. {_instead(name, self._known(package))}"
+            f"the reference to `{name}` leads nowhere. {_instead(name, self._names(package))}"
         )
 
-    def _known(self, package: str) -> set[str]:
+    def _names(self, package: str) -> set[str]:
         names: set[str] = set()
         for folder in self.paths:
             for path in [folder / f"{package}.py", *sorted((folder / package).rglob("*.py"))]:

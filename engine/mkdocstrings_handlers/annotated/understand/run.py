@@ -23,108 +23,22 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from ..document import Binding as Bound
-from ..document import Document, Output, Source, SourceError
+from ..document import Document, Output, Result, Source, SourceError
 from ..read.source import code_only, demo
-from . import scopes
+from . import scopes, values
 from .index import Index
 from .scopes import Binding, Scopes
+from .values import Value, describe
 
 MISSING = object()
-USUAL = {"float32", "int64"}
+# The name that the calls have in the module.
 RECORD = "__record__"
-
-
-# ## What a value is, in few words
-
-
-@dataclass
-class Value:
-    """What one name was bound to: the first time, and what was different later. `exact` is a value that isn't rounded, `raw` all digits of one that is."""
-
-    shape: str
-    text: str
-    exact: bool
-    raw: str = ""
-    later: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        sign = ("= " if self.shape else "") if self.exact else "≈ "
-        then = ", ".join(self.later[:2]) + (", …" if len(self.later) > 2 else "")
-        return f"{f'{sign}{self.text}' if self.text else ''}{f' (then {then})' if then else ''}".strip()
-
-
-def describe(value: Any, texts: bool = False, numbers: bool = True) -> Value | None:
-    """
-    A tensor's shape, mean and spread; a number; a short text or list. None for what has no such description. Without `numbers` a tensor's are not asked for.
-    A text that a line makes may be about the machine, and isn't told without `texts`.
-    """
-    shape = getattr(value, "shape", None)
-    if isinstance(shape, tuple) and hasattr(value, "dtype"):
-        dtype = str(value.dtype).removeprefix("torch.")
-        measured = measure(value) if numbers else None
-        text, exact = _spread(*measured, bool(shape)) if measured else ("", False)
-        words = [dtype] if dtype not in USUAL else []
-        words += [str(list(shape))] if shape or not text else []
-        return Value(" ".join(words), text, exact)
-    if isinstance(value, float):
-        short = len(repr(value)) <= 6
-        # To the last digit: a clock that has run for weeks hardly moves between two runs.
-        return Value("", repr(value) if short else _number(value), short, value.hex())
-    if isinstance(value, bool | int | str | tuple | list) and _plain(value, texts):
-        text = repr(value)
-        return Value("", text, True) if value not in ("", [], ()) and len(text) <= 28 else None
-    return None
-
-
-def measure(value: Any) -> tuple[float, float, bool] | None:
-    """
-    Mean, standard deviation, and whether all is one number, of what computes like a tensor of PyTorch. Integers that are not one number are labels or indices: their
-    mean says nothing.
-    """
-    numeric = hasattr(value, "detach") and value.numel() and not value.is_complex()
-    if not numeric or str(value.dtype).endswith("bool"):
-        return None
-    try:
-        numbers = value.detach().double()
-        constant = bool(numbers.min() == numbers.max())
-        if not constant and not value.is_floating_point():
-            return None
-        return numbers.mean().item(), numbers.std(correction=0).item(), constant
-    except RuntimeError:  # a tensor that has a shape and no numbers, as on the meta device
-        return None
-
-
-def _plain(value: object, texts: bool) -> bool:
-    if isinstance(value, tuple | list):
-        return len(value) <= 8 and all(_plain(part, texts) for part in value)
-    return isinstance(value, bool | int | float) or (texts and isinstance(value, str))
-
-
-def _number(value: float) -> str:
-    # What is below a millionth is a rounding error here, and another one on another machine.
-    return f"{value:.3g}" if abs(value) >= 1e-6 else "0"
-
-
-def _spread(mean: float, std: float, constant: bool, many: bool) -> tuple[str, bool]:
-    """Mean and spread, to the same place: digits beyond the second of the spread say nothing about the mean."""
-    if constant or std < 1e-5 * abs(mean):
-        exact = constant and mean == float(f"{mean:.3g}") and (many or mean != 0)
-        return _number(mean), exact
-    size = max(abs(mean), std)
-    if size < 1e-6:
-        return "0", False
-    if not 1e-4 <= size < 1e5:
-        return f"{mean:.1e} ± {std:.1e}", False
-    digits = max(1 - int(f"{max(std, size / 1000):.1e}".partition("e")[2]), 0)
-    middle = f"{mean:.{digits}f}"
-    return f"{middle if float(middle) else 0} ± {std:.{digits}f}", False
 
 
 # ## Run it
@@ -132,8 +46,8 @@ def _spread(mean: float, std: float, constant: bool, many: bool) -> tuple[str, b
 
 class Recorder(io.TextIOBase):
     """
-    It stands in for the standard output, and is what the calls in the syntax tree call. `values` are what the bindings of a file were given, by their numbers; `printed` are the texts, each with the number of
-    the demo's statement that was being run.
+    What the calls in the syntax tree call, and what stands in for the standard output. `values` are what the bindings of a file were given, by their numbers;
+    `printed` are the texts, each with the number of the demo's statement that was being run.
     """
 
     def __init__(self, bindings: Sequence[Binding]) -> None:
@@ -166,7 +80,7 @@ class Recorder(io.TextIOBase):
     def begin(self, statement: int) -> None:
         self.statement = statement
 
-    def told(self) -> dict[int, Value]:
+    def results(self) -> dict[int, Value]:
         """The values. Where a function's parameters say that later calls differ, its lines needn't say it again."""
         values = {number: value for number, value in self.values.items() if value}
         varied = {
@@ -184,53 +98,52 @@ class Recorder(io.TextIOBase):
 
 class Calls(ast.NodeTransformer):
     """
-    Puts the calls into a syntax tree. A literal is on its line already, and so is a new name for an old one: neither is recorded. Without a line of their own the
-    calls have that of what they belong to, so an error still names the line that made it.
+    Puts the calls into a syntax tree. They have the line of what they belong to, so that an error still names the line that made it. A literal is on its line
+    already, and so is a new name for an old one: neither is recorded.
     """
 
-    def __init__(self, walk: Scopes) -> None:
-        self.bindings = walk.bindings
+    def __init__(self, scopes: Scopes) -> None:
+        self.bindings = scopes.bindings
         self.numbers: dict[ast.AST, list[int]] = {}
-        for number, binding in enumerate(walk.bindings):
+        for number, binding in enumerate(scopes.bindings):
             if isinstance(binding.node, ast.arg) or not _evident(binding):
                 self.numbers.setdefault(binding.node, []).append(number)
-        self.statements = {node: n for n, node in enumerate(demo(walk.source.tree))}
+        self.statements: dict[ast.AST, int] = {
+            node: number for number, node in enumerate(demo(scopes.source.tree))
+        }
 
     def visit(self, node: ast.AST) -> Any:
         self.generic_visit(node)
-        calls = [self._bound(number) for number in self.numbers.get(node, ())]
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            arguments = (n for arg in ast.walk(node.args) for n in self.numbers.get(arg, ()))
-            at = 0 if ast.get_docstring(node, clean=False) is None else 1
-            node.body[at:at] = [self._bound(number) for number in sorted(arguments)]
-        elif isinstance(node, ast.NamedExpr) and calls:
-            node.value = _call("bound", node, ast.Constant(self.numbers[node][0]), node.value)
-        elif isinstance(node, ast.For | ast.AsyncFor | ast.With | ast.AsyncWith):
-            node.body[:0] = calls
-        elif isinstance(node, ast.stmt) and calls:
-            return [*self._begin(node), node, *calls]
-        return [*begin, node] if (begin := self._begin(node)) else node
+        numbers = self.numbers.get(node, [])
+        after: list[ast.stmt] = []
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                arguments = (
+                    n for arg in ast.walk(node.args) for n in self.numbers.get(arg, ())
+                )
+                at = 0 if ast.get_docstring(node, clean=False) is None else 1
+                node.body[at:at] = [self._bound(number) for number in sorted(arguments)]
+            case ast.For() | ast.AsyncFor() | ast.With() | ast.AsyncWith():
+                node.body[:0] = [self._bound(number) for number in numbers]
+            case ast.NamedExpr() if numbers:
+                call = self._bound(numbers[0])
+                call.value.args[1], node.value = node.value, call.value
+            case ast.stmt():
+                after = [self._bound(number) for number in numbers]
+        number = self.statements.get(node)
+        before = [] if number is None else [_call(f"{RECORD}.begin({number})", node)]
+        return [*before, node, *after] if before or after else node
 
-    def _begin(self, node: ast.AST) -> list[ast.stmt]:
-        number = self.statements.get(node)  # type: ignore[call-overload]
-        call = _call("begin", node, ast.Constant(number))
-        return [] if number is None else [ast.copy_location(ast.Expr(call), node)]
-
-    def _bound(self, number: int) -> ast.stmt:
+    def _bound(self, number: int) -> Any:
         binding = self.bindings[number]
-        name, *attributes = binding.name.split(".")
-        value: ast.expr = ast.Name(name, ast.Load())
-        for attribute in attributes:
-            value = ast.Attribute(value, attribute, ast.Load())
-        call = _call("bound", binding.node, ast.Constant(number), value)
-        return ast.copy_location(ast.Expr(call), binding.node)
+        return _call(f"{RECORD}.bound({number}, {binding.name})", binding.node)
 
 
-def _call(method: str, place: ast.AST, *arguments: ast.expr) -> ast.Call:
-    function = ast.Attribute(ast.Name(RECORD, ast.Load()), method, ast.Load())
-    return ast.fix_missing_locations(
-        ast.copy_location(ast.Call(function, list(arguments), []), place)
-    )
+def _call(code: str, place: ast.AST) -> ast.stmt:
+    (call,) = ast.parse(code).body
+    for node in ast.walk(call):
+        ast.copy_location(node, place)
+    return call
 
 
 def _evident(binding: Binding) -> bool:
@@ -261,8 +174,9 @@ def run(source: Source) -> dict[str, Any]:
     """
     # A tree of its own, as the calls are put into it.
     walk = Scopes(Source(source.text, source.path, source.place))
-    tree = ast.fix_missing_locations(Calls(walk).visit(walk.source.tree))
-    code = compile(tree, str(source.path), "exec", dont_inherit=True)
+    code = compile(
+        Calls(walk).visit(walk.source.tree), str(source.path), "exec", dont_inherit=True
+    )
     try:
         first, second = (_execute(code, source, walk.bindings) for _ in range(2))
     except Exception as error:
@@ -274,9 +188,9 @@ def run(source: Source) -> dict[str, Any]:
         raise SourceError(
             source.place, lines[-1] if lines else 1, f"{message} {hint}"
         ) from error
-    agreed = second.told()
+    agreed = second.results()
     bound = []
-    for number, value in sorted(first.told().items()):
+    for number, value in sorted(first.results().items()):
         again = agreed.get(number)
         if again and value.shape == again.shape:
             same = (value.raw, str(value)) == (again.raw, str(again))
@@ -321,21 +235,27 @@ def recorded(document: Document, folder: Path) -> Document:
     record = json.loads(path.read_text(encoding="utf-8"))
     sections = []
     for section in document.sections:
-        texts = [t for n, t in record["printed"] if statements[n].lineno in section.span]
+        numbers = [n for n, node in enumerate(statements) if node.lineno in section.span]
+        texts = [text for n, text in record["printed"] if n in numbers]
         outputs = (Output("text/plain", "".join(texts)),) if texts else ()
         sections.append(replace(section, outputs=outputs))
-    bindings = Scopes(document.source, document.name).bindings
-    bound = [Bound(bindings[n].line, *words) for n, *words in record["bound"]]
-    return replace(document, sections=sections, bindings=bound)
+    places = Scopes(document.source, document.name).bindings
+    # A record may be older than the code: while somebody writes, with the site being served.
+    results = [
+        Result(places[n].line, name, *words)
+        for n, name, *words in record["bound"]
+        if n < len(places) and places[n].name == name
+    ]
+    return replace(document, sections=sections, results=results)
 
 
 def shapes(document: Document) -> dict[int, tuple[str, int]]:
     """What stands at the end of which line, and how far that line is indented, should it need a row of its own."""
     texts: dict[int, list[str]] = {}
-    for bound in document.bindings:
-        colon = "" if bound.value.startswith("≈") and not bound.shape else ":"
-        words = filter(None, [f"{bound.name}{colon}", bound.shape, bound.value])
-        texts.setdefault(bound.line, []).append(" ".join(words))
+    for result in document.results:
+        colon = "" if result.value.startswith("≈") and not result.shape else ":"
+        words = filter(None, [f"{result.name}{colon}", result.shape, result.value])
+        texts.setdefault(result.line, []).append(" ".join(words))
     lines = document.source.lines
     return {
         n: (" · ".join(parts), len(lines[n - 1]) - len(lines[n - 1].lstrip()))
@@ -395,7 +315,8 @@ def make(name: str, index: Index, folder: Path) -> None:
     if module is None or not demo(module.source.tree):
         return
     target = folder / f"{name}.json"
-    wanted = fingerprint(module.source, name, index, (__file__, scopes.__file__))
+    recorder = (__file__, scopes.__file__, values.__file__)
+    wanted = fingerprint(module.source, name, index, recorder)
     if target.exists() and json.loads(target.read_text())["fingerprint"] == wanted:
         return
     print(f"running {module.source.place}", flush=True)

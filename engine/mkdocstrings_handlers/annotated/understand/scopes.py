@@ -13,9 +13,9 @@ from __future__ import annotations
 import ast
 import builtins
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..document import Source
 
@@ -56,42 +56,46 @@ class Scope:
     """
     ## A scope
 
-    The names that a module, a class, a function or a comprehension binds, each with the dotted name of what it stands for. `None` is a value:
-    nothing that has a page. `instance` is what a method calls its object, `self` as a rule.
+    The names that a module, a class, a function or a comprehension binds, each with the dotted name of what it stands for. `None` is a value: nothing that has a
+    page. `names` are all that it says, bound there or not; `instance` is what a method calls its object, `self` as a rule.
     """
 
     name: str
     kind: str
     parent: Scope | None = None
-    bound: dict[str, str | None] = field(default_factory=dict)
     bases: Sequence[ast.expr] = ()
     instance: str = ""
+    bound: dict[str, str | None] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
 
     def bind(self, name: str, target: str | None = None) -> None:
         """A name that is bound twice, to different things, could be either: so it's a value."""
         self.bound[name] = target if self.bound.get(name, target) == target else None
+        self.names.add(name)
 
-    def look_up(self, name: str) -> tuple[str | None, Scope | None]:
-        """
-        What a name stands for, and the scope that says so: from the inside out. A method doesn't see its class's names, and after `from x import *` nobody knows.
-        """
+    def around(self) -> Iterator[Scope]:
+        """This scope and those around it, from the inside out."""
         scope: Scope | None = self
         while scope:
+            yield scope
+            scope = scope.parent
+
+    def look_up(self, name: str) -> tuple[str | None, Scope | None]:
+        """What a name stands for, and the scope that says so. A method doesn't see its class's names, and after `from x import *` nobody knows."""
+        for scope in self.around():
             visible = scope is self or scope.kind != "class"
             if visible and (name in scope.bound or "*" in scope.bound):
                 return (None if "*" in scope.bound else scope.bound[name]), scope
-            scope = scope.parent
         return None, None
 
 
-class Scopes(ast.NodeVisitor):
+class Scopes:
     """
     ## The walk
 
     `module` is the dotted name of the file; without one, what it defines has no name to be known by. What the walk leaves behind:
 
     * `scopes`: each scope, by its qualified name
-    * `names`: what is named in each, bound or not
     * `used`: every name and chain of attributes, with the scope that it stands in
     * `imported`: every name in an import, with what it imports
     * `bindings`: where names are given values, in the order of the file
@@ -100,221 +104,156 @@ class Scopes(ast.NodeVisitor):
     def __init__(self, source: Source, module: str = "") -> None:
         self.source, self.module = source, module
         package = source.path is not None and source.path.stem == "__init__"
-        self.around = module.split(".") if package else module.split(".")[:-1]
-        self.scope = self.top = Scope("", "module")
+        self.package = module.split(".") if package else module.split(".")[:-1]
+        self.top = Scope("", "module")
         self.scopes = {"": self.top}
-        self.names: dict[str, set[str]] = defaultdict(set)
         self.used: list[tuple[Node, Scope]] = []
         self.imported: list[tuple[ast.alias | ast.ImportFrom, str]] = []
         self.bindings: list[Binding] = []
         self.statement: ast.stmt = ast.Pass()
-        self.visit(source.tree)
+        self._walk(source.tree.body, self.top)
 
-    def visit(self, node: ast.AST) -> None:
-        if isinstance(node, ast.stmt):
-            self.statement = node
-        super().visit(node)
+    def _walk(self, nodes: Iterable[ast.AST | None], scope: Scope) -> None:
+        for node in filter(None, nodes):
+            if isinstance(node, ast.stmt):
+                self.statement = node
+            inner = list(ast.iter_child_nodes(node))
+            match node:
+                case ast.Import() | ast.ImportFrom():
+                    self._import(node, scope)
+                case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+                    self._function(node, scope)
+                case ast.ClassDef(name=name):
+                    self._define(name, scope)
+                    self._walk([*node.decorator_list, *node.bases, *node.keywords], scope)
+                    self._walk(node.body, self._inner(name, "class", scope, bases=node.bases))
+                case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+                    self._walk(inner, self._inner("", "comprehension", scope))
+                case ast.Name() | ast.Attribute():
+                    self._name(node, scope)
+                case ast.JoinedStr():
+                    # Before Python 3.12 a name in an f-string had no reliable position, so there it isn't used.
+                    before = len(self.used)
+                    self._walk(inner, scope)
+                    del self.used[before:]
+                case ast.NamedExpr(target=target):
+                    # It binds around a comprehension, `global` and `nonlocal` elsewhere. Binding in every scope on the way out can only cost a link.
+                    self._everywhere([target.id], scope)
+                    self._walk([node.value], scope)
+                    self._value(node, target.id, scope)
+                case ast.Global(names=names) | ast.Nonlocal(names=names):
+                    self._everywhere(names, scope)
+                case _:
+                    self._other(node, scope)
+                    self._walk(inner, scope)
 
-    # ### Names
-    #
-    # A name that is read is noted with the scope it is read in; one that is written belongs to that scope.
-
-    def visit_Name(self, node: ast.Name) -> None:
-        if isinstance(node.ctx, ast.Load):
-            self.used.append((node, self.scope))
-            self._mention(node.id)
+    def _name(self, node: Node, scope: Scope) -> None:
+        """A name or a chain of attributes. What Python itself brings along is no name of the module's."""
+        chain: list[ast.expr] = [node]
+        while isinstance(chain[-1], ast.Attribute):
+            chain.append(chain[-1].value)
+        first = chain[-1]
+        stored = isinstance(node.ctx, ast.Store) and scope.kind != "comprehension"
+        if not isinstance(first, ast.Name):
+            self._walk([first], scope)
+        elif first is node and not isinstance(node.ctx, ast.Load):
+            scope.bind(first.id)
+            if stored and first.id != "_":
+                self._value(self.statement, first.id, scope)
         else:
-            self._bind(node.id)
-            self._value(node.id, node.ctx)
+            self.used.append((node, scope))
+            scope.names.update([first.id] if not hasattr(builtins, first.id) else [])
+            if len(chain) > 1 and first.id == "self":
+                attribute = ast.unparse(chain[-2])
+                classes = (outer for outer in scope.around() if outer.kind == "class")
+                next(classes, scope).names.add(attribute)
+                if stored and len(chain) == 2:
+                    self._value(self.statement, attribute, scope)
 
-    def visit_Attribute(self, node: ast.Attribute) -> None:
-        parts: list[ast.expr] = [node]
-        while isinstance(parts[-1], ast.Attribute):
-            parts.append(parts[-1].value)
-        if not isinstance(parts[-1], ast.Name):
-            self.generic_visit(node)
-            return
-        self.used.append((node, self.scope))
-        self._mention(parts[-1].id)
-        if parts[-1].id == "self" and isinstance(parts[-2], ast.Attribute):
-            name = f"self.{parts[-2].attr}"
-            self.names[self._owner()].add(name)
-            if len(parts) == 2:
-                self._value(name, node.ctx)
+    def _value(
+        self, node: Binder, name: str, scope: Scope, value: ast.expr | None = None
+    ) -> None:
+        line = _last_line(self.statement)
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            value = node.value
+        elif isinstance(node, ast.arg):
+            line = node.end_lineno or line
+        self.bindings.append(Binding(node, line, name, scope.name, value))
 
-    def visit_keyword(self, node: ast.keyword) -> None:
-        self.names[self.scope.name].update([node.arg] if node.arg else [])
-        self.visit(node.value)
+    def _everywhere(self, names: Sequence[str], scope: Scope) -> None:
+        for outer in scope.around():
+            for name in names:
+                outer.bind(name)
 
-    def _mention(self, name: str) -> None:
-        """What Python itself brings along is no name of the module's."""
-        if not hasattr(builtins, name):
-            self.names[self.scope.name].add(name)
+    def _other(self, node: ast.AST, scope: Scope) -> None:
+        match node:
+            case (
+                ast.ExceptHandler(name=str(name))
+                | ast.MatchAs(name=str(name))
+                | ast.MatchStar(name=str(name))
+                | ast.MatchMapping(rest=str(name))
+            ):
+                scope.bind(name)
+            case ast.keyword(arg=str(name)):
+                scope.names.add(name)
 
-    def _owner(self) -> str:
-        """The class that a method belongs to."""
-        scope: Scope | None = self.scope
-        while scope and scope.kind != "class":
-            scope = scope.parent
-        return scope.name if scope else self.scope.name
-
-    def _bind(self, name: str, target: str | None = None) -> None:
-        self.scope.bind(name, target)
-        self.names[self.scope.name].add(name)
-
-    def _value(self, name: str, context: ast.expr_context) -> None:
-        if (
-            isinstance(context, ast.Store)
-            and self.scope.kind != "comprehension"
-            and name != "_"
-        ):
-            statement = self.statement
-            given = (
-                statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
-            )
-            self._note(statement, name, given)
-
-    def _note(self, node: Binder, name: str, value: ast.expr | None) -> None:
-        line = (
-            (node.end_lineno or 0) if isinstance(node, ast.arg) else header(self.statement)[-1]
-        )
-        self.bindings.append(Binding(node, line, name, self.scope.name, value))
-
-    # Before Python 3.12 a name in an f-string had no reliable position, so there it isn't used, only bound (`:=`).
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
-        before = len(self.used)
-        self.generic_visit(node)
-        del self.used[before:]
-
-    # ### Imports
-    #
     # What an import binds stands for something elsewhere, so it is kept under its full name.
-
-    def visit_Import(self, node: ast.Import) -> None:
-        for alias in node.names:
-            first = alias.name.partition(".")[0]
-            self._bind(alias.asname or first, alias.name if alias.asname else first)
-            self.imported.append((alias, alias.name))
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        above = self.around[: len(self.around) - node.level + 1] if node.level else []
+    def _import(self, node: ast.Import | ast.ImportFrom, scope: Scope) -> None:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                first = alias.name.partition(".")[0]
+                scope.bind(alias.asname or first, alias.name if alias.asname else first)
+                self.imported.append((alias, alias.name))
+            return
+        above = self.package[: len(self.package) - node.level + 1] if node.level else []
         origin = ".".join([*above, *filter(None, [node.module])])
         if node.module:
             self.imported.append((node, origin))
         for alias in node.names:
             target = f"{origin}.{alias.name}" if origin else None
-            self._bind(alias.asname or alias.name, target)
+            scope.bind(alias.asname or alias.name, target)
             if target and alias.name != "*":
                 self.imported.append((alias, target))
 
-    # ### Definitions
-    #
     # Decorators, defaults, annotations and base classes are evaluated outside of what they belong to.
-
-    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
-        self._define(node.name)
-        self._each([*node.decorator_list, node.returns])
-        static = any(
-            isinstance(d, ast.Name) and d.id == "staticmethod" for d in node.decorator_list
-        )
-        method = self.scope.kind == "class" and not static
-        self._function(node.name, node.args, node.body, method)
-
-    visit_AsyncFunctionDef = visit_FunctionDef
-
-    def visit_Lambda(self, node: ast.Lambda) -> None:
-        self._function("", node.args, [node.body], method=False)
-
     def _function(
-        self, name: str, arguments: ast.arguments, body: Sequence[ast.AST], method: bool
+        self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, scope: Scope
     ) -> None:
-        given = [*arguments.posonlyargs, *arguments.args]
-        everything = [*given, arguments.vararg, *arguments.kwonlyargs, arguments.kwarg]
-        bound = [arg for arg in everything if arg]
+        given = [*node.args.posonlyargs, *node.args.args]
+        every = [*given, node.args.vararg, *node.args.kwonlyargs, node.args.kwarg]
+        arguments = [arg for arg in every if arg]
         defaults: dict[ast.arg, ast.expr | None] = dict(
-            zip(given[::-1], arguments.defaults[::-1], strict=False)
+            zip(given[::-1], node.args.defaults[::-1], strict=False)
         )
-        defaults |= dict(zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True))
-        self._each([*arguments.defaults, *arguments.kw_defaults])
-        self._each([arg.annotation for arg in bound])
-        scope = self._scope(name, "function")
-        scope.instance = given[0].arg if method and given else ""
-        outer, self.scope = self.scope, scope
-        for arg in bound:
-            self._bind(arg.arg)
+        defaults |= dict(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
+        name, method = "", False
+        if not isinstance(node, ast.Lambda):
+            name = node.name
+            self._define(name, scope)
+            self._walk([*node.decorator_list, node.returns], scope)
+            static = any(
+                isinstance(d, ast.Name) and d.id == "staticmethod" for d in node.decorator_list
+            )
+            method = scope.kind == "class" and not static
+        self._walk([*defaults.values(), *(arg.annotation for arg in arguments)], scope)
+        instance = given[0].arg if method and given else ""
+        function = self._inner(name, "function", scope, instance=instance)
+        for arg in arguments:
+            function.bind(arg.arg)
             if name and arg.arg not in {"self", "cls"}:
-                self._note(arg, arg.arg, defaults.get(arg))
-        self.scope = outer
-        self._inside(scope, body)
+                self._value(arg, arg.arg, function, defaults.get(arg))
+        self._walk([node.body] if isinstance(node, ast.Lambda) else node.body, function)
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        self._define(node.name)
-        self._each([*node.decorator_list, *node.bases, *node.keywords])
-        scope = self._scope(node.name, "class")
-        scope.bases = node.bases
-        self._inside(scope, node.body)
+    def _define(self, name: str, scope: Scope) -> None:
+        place = ".".join(filter(None, [self.module, scope.name, name]))
+        scope.bind(name, place if self.module else None)
 
-    def _comprehension(self, node: ast.AST) -> None:
-        self._inside(self._scope("", "comprehension"), list(ast.iter_child_nodes(node)))
-
-    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension
-
-    def _define(self, name: str) -> None:
-        place = ".".join(filter(None, [self.module, self.scope.name, name]))
-        self._bind(name, place if self.module else None)
-
-    def _scope(self, name: str, kind: str) -> Scope:
-        scope = Scope(f"{self.scope.name}.{name}".strip("."), kind, self.scope)
+    def _inner(self, name: str, kind: str, scope: Scope, **more: Any) -> Scope:
+        if not name:
+            return Scope(scope.name, kind, scope, names=scope.names, **more)
+        inner = Scope(f"{scope.name}.{name}".strip("."), kind, scope, **more)
         # Of two definitions with one name, an overload or a property's setter, the first speaks for both.
-        return self.scopes.setdefault(scope.name, scope) if name else scope
-
-    def _inside(self, scope: Scope, body: Sequence[ast.AST]) -> None:
-        outer, self.scope = self.scope, scope
-        self._each(body)
-        self.scope = outer
-
-    def _each(self, nodes: Sequence[ast.AST | None]) -> None:
-        for node in nodes:
-            if node:
-                self.visit(node)
-
-    # ### What else binds
-    #
-    # `:=` binds around a comprehension, `global` and `nonlocal` elsewhere. Binding in every scope on the way out can only cost a link.
-
-    def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
-        self._everywhere(node.target.id)
-        self.names[self.scope.name].add(node.target.id)
-        self.visit(node.value)
-        self._note(node, node.target.id, None)
-
-    def visit_Global(self, node: ast.Global | ast.Nonlocal) -> None:
-        for name in node.names:
-            self._everywhere(name)
-
-    visit_Nonlocal = visit_Global
-
-    def _everywhere(self, name: str) -> None:
-        scope: Scope | None = self.scope
-        while scope:
-            scope.bind(name)
-            scope = scope.parent
-
-    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
-        self._named(node, node.name)
-
-    def visit_MatchAs(self, node: ast.MatchAs | ast.MatchStar) -> None:
-        self._named(node, node.name)
-
-    visit_MatchStar = visit_MatchAs
-
-    def visit_MatchMapping(self, node: ast.MatchMapping) -> None:
-        self._named(node, node.rest)
-
-    def _named(self, node: ast.AST, name: str | None) -> None:
-        if name:
-            self._bind(name)
-        self.generic_visit(node)
+        return self.scopes.setdefault(inner.name, inner)
 
     # ## Asking it
 
@@ -376,22 +315,22 @@ class Scopes(ast.NodeVisitor):
         return None
 
     def _method(
-        self, name: str, owner: Scope, seen: frozenset[str] = frozenset()
+        self, name: str, owner: Scope, through: frozenset[str] = frozenset()
     ) -> str | None:
-        if name in owner.bound or owner.name in seen or not owner.parent:
+        if name in owner.bound or owner.name in through or not owner.parent:
             return owner.bound.get(name)
         for base in owner.bases:
             target, _ = (
                 owner.parent.look_up(base.id) if isinstance(base, ast.Name) else (None, None)
             )
             inner = self.scopes.get((target or "").removeprefix(f"{self.module}."))
-            if inner and (found := self._method(name, inner, seen | {owner.name})):
-                return found
+            if inner and (method := self._method(name, inner, through | {owner.name})):
+                return method
         return None
 
-    def visible(self, name: str, kind: str) -> set[str]:
+    def visible(self, about: str, kind: str) -> set[str]:
         """
-        Which names a section of a certain `kind` about `name` sees.
+        Which names a section of a certain `kind` about the class or function `about` sees.
 
         * In a function: its parameters and everything it names, and the same for the functions and classes around it.
         * In a class: its attributes, those set on `self` (written `self.x`), and whatever its methods name, as a class's docstring explains what they do.
@@ -399,21 +338,20 @@ class Scopes(ast.NodeVisitor):
         """
         within = kind in {"module", "class"}
         return {
-            known
-            for scope, names in self.names.items()
-            if not scope
-            or f"{name}.".startswith(f"{scope}.")
-            or (within and f"{scope}.".startswith(f"{name}." if name else ""))
-            for known in names
+            name
+            for scope in self.scopes.values()
+            if not scope.name
+            or f"{about}.".startswith(f"{scope.name}.")
+            or (within and f"{scope.name}.".startswith(f"{about}." if about else ""))
+            for name in scope.names
         }
 
 
-def header(node: ast.stmt) -> range:
-    """The lines of a statement without those of the block that it opens."""
-    stop = (node.end_lineno or node.lineno) + 1
-    body = getattr(node, "body", None) or getattr(node, "cases", None)
-    if isinstance(body, list):
-        first = getattr(body[0], "lineno", None) or body[0].pattern.lineno
-        heads = [n for n in ast.iter_child_nodes(node) if getattr(n, "lineno", first) < first]
-        stop = max([node.lineno, *(getattr(n, "end_lineno", 0) for n in heads)]) + 1
-    return range(node.lineno, stop)
+def _last_line(node: ast.stmt) -> int:
+    """The last line of a statement, or of its header if it opens a block."""
+    if not hasattr(node, "body") and not hasattr(node, "cases"):
+        return node.end_lineno or node.lineno
+    inner = (ast.stmt, ast.match_case, ast.ExceptHandler)
+    heads = (n for n in ast.iter_child_nodes(node) if not isinstance(n, inner))
+    ends = (getattr(n, "end_lineno", 0) for head in heads for n in ast.walk(head))
+    return max([node.lineno, *ends])

@@ -100,7 +100,7 @@ class Symbols:
             for line, column, text, _ in comments(document.source)
             if document.source.lines[line - 1][:column].strip() and not PRAGMA.match(text)
         }
-        shown = {(b.line, b.name): b.shape for b in document.bindings}
+        shapes = {(r.line, r.name): r.shape for r in document.results}
         for binding in scopes.bindings:
             key = (binding.scope, binding.name)
             m = TRAILING.fullmatch(behind.get(binding.line, ""))
@@ -109,7 +109,7 @@ class Symbols:
             if m and m[2]:
                 self.words.setdefault(key, first_clause(m[2]))
         for binding in scopes.bindings:
-            if shape := shown.get((binding.line, binding.name)):
+            if shape := shapes.get((binding.line, binding.name)):
                 self.shapes.setdefault((binding.scope, binding.name), shape)
 
     def scope(self, section: Section) -> str:

@@ -1,8 +1,9 @@
 """
 # Where PyTorch explains a name
 
-PyTorch names the pages of its documentation by a few rules, so no list of them has to be fetched to build the site. A name that no rule covers, a private
-one or one in an inner module, gets no link: better none than one that leads nowhere. That each rule holds for real names is tested against `torch` itself.
+PyTorch names the pages of its documentation by a few rules, so its inventory, which is the longer list, doesn't have to be fetched to build the site: a build
+needs no network. A name that no rule covers, a private one or one in an inner module, gets no link: better none than one that leads nowhere. That each rule holds
+for real names is tested against `torch` itself.
 """
 
 from __future__ import annotations
@@ -11,21 +12,14 @@ DOCS = "https://docs.pytorch.org/docs/stable"
 
 # What has a page of its own.
 PAGES = {
+    f"torch.{name}": name
+    for name in (
+        *("amp", "autograd", "cuda", "fft", "func", "fx", "linalg", "nn"),
+        *("nn.functional", "nn.init", "optim", "special", "testing"),
+    )
+} | {
     "torch": "torch",
     "torch.Tensor": "tensors",
-    "torch.amp": "amp",
-    "torch.autograd": "autograd",
-    "torch.cuda": "cuda",
-    "torch.fft": "fft",
-    "torch.func": "func",
-    "torch.fx": "fx",
-    "torch.linalg": "linalg",
-    "torch.nn": "nn",
-    "torch.nn.functional": "nn.functional",
-    "torch.nn.init": "nn.init",
-    "torch.optim": "optim",
-    "torch.special": "special",
-    "torch.testing": "testing",
     "torch.utils.benchmark": "benchmark_utils",
     "torch.utils.checkpoint": "checkpoint",
     "torch.utils.data": "data",
