@@ -38,8 +38,12 @@ def path(module: str) -> Path:
 
 
 def needs(module: str) -> Iterator[str]:
-    """What a module is built on, directly or through others: each module after those that it needs itself."""
-    for _, target in Scopes(Source.read(path(module)), f"{PACKAGE}.{module}").imported:
+    """What a module is built on, its demo aside, directly or through others: each module after those that it needs itself."""
+    source = Source.read(path(module))
+    demo = guard(source.tree)
+    for node, target in Scopes(source, f"{PACKAGE}.{module}").imported:
+        if demo and node.lineno > demo.lineno:
+            continue
         name = target.removeprefix(f"{PACKAGE}.")
         for other in (name, name.rpartition(".")[0]):
             if name != target and path(other).is_file():

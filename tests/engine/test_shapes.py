@@ -11,6 +11,8 @@ from mkdocstrings_handlers.annotated.document import Document, Result, Source, S
 from mkdocstrings_handlers.annotated.understand import run, values
 from mkdocstrings_handlers.annotated.understand.scopes import Scopes
 
+from mkdocstrings_handlers.annotated import AnnotatedHandler
+
 MODULE = '''"""# Traced"""
 import itertools
 import os

@@ -13,7 +13,7 @@ from threading import Thread
 from time import monotonic
 from typing import Any
 
-from playwright.sync_api import Browser, Page, Response, sync_playwright
+from playwright.sync_api import Browser, Error, Page, Response, sync_playwright
 
 from tests.site import chromium
 
@@ -124,6 +124,14 @@ def serve(folder: Path) -> Iterator[str]:
             thread.join()
 
 
+def has_settled(page: Page) -> bool:
+    """Whether the page has all its scripts. One that leads on to another may leave while it is asked."""
+    try:
+        return bool(page.evaluate(SETTLED))
+    except Error:
+        return False
+
+
 @contextmanager
 def launch() -> Iterator[Browser]:
     """A headless Chromium, named by `CHROMIUM` or found in the usual places."""
@@ -138,7 +146,7 @@ def launch() -> Iterator[Browser]:
         def settled(page: Page, *args: Any, **kwargs: Any) -> Response | None:
             response = goto(page, *args, **kwargs)
             until = monotonic() + PATIENCE
-            while not page.evaluate(SETTLED):
+            while not has_settled(page):
                 if monotonic() > until:
                     raise TimeoutError(
                         f"the scripts of {page.url} have not come in {PATIENCE} s"

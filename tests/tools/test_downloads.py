@@ -168,12 +168,12 @@ def test_the_one_file_and_the_notebooks_run_where_only_torch_is(
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    printed = json.loads(done.stdout)
-    assert printed["single"] == "(1, 10) (2, 8, 6, 6)\n"
+    outputs = json.loads(done.stdout)
+    assert outputs["single"] == "(1, 10) (2, 8, 6, 6)\n"
     for module in MODULES:
         record = printed(root / "build" / "demos" / f"labml_ws.{module}.json")
         shown = "".join(text for _, text in record).splitlines()
-        found = printed[module].splitlines()
+        found = outputs[module].splitlines()
         assert len(found) == len(shown) > 1
         # One of them holds a duration.
         assert sum(a == b for a, b in zip(found, shown, strict=True)) >= len(shown) - 1

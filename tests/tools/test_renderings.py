@@ -7,6 +7,7 @@ import pytest
 from mkdocstrings_handlers.annotated.document import Source
 from mkdocstrings_handlers.annotated.read.module import read_module
 
+from tests.site.browser import pages
 from tools.renderings import Page, Renderings, main
 
 
@@ -72,13 +73,8 @@ def test_what_programs_read_lists_every_page_once_and_reachable(site: Path) -> N
     text = (site / "llms.txt").read_text()
     assert text.startswith("# labml_ws\n\n> ")
     listed = re.findall(r"^- \[[^\]]+\]\(([^)]+)\): \S", text, flags=re.MULTILINE)
-    pages = {
-        p.relative_to(site).as_posix() + ".md"
-        for p in site.rglob("*.html")
-        if p.name != "404.html"
-    }
     assert len(listed) == len(set(listed))
-    assert set(listed) == pages
+    assert set(listed) == {f"{page}.md" for page in pages(site)}
     headings = re.findall(r"^## (.*)", text, flags=re.MULTILINE)
     assert headings[-1] == "Optional"
     assert len(headings) == len(set(headings))

@@ -234,7 +234,9 @@ def _drawn(
     return {
         line.number: {
             "number": line.number,
-            "href": f"{address(here, page)}#L{line.number}" if page and line.text else "",
+            "href": f"{address(here, page)}#{index.line(side.module, line.number)}"
+            if page and line.text
+            else "",
             "html": Markup(BREAKS.sub("<wbr>", text)),
             "indent": indent(line.text),
         }

@@ -20,7 +20,7 @@ from pygments.token import STANDARD_TYPES
 
 from ..understand.scopes import Reference
 
-LINE = re.compile(r"#L\d+")
+LINE = re.compile(r"#(?:\w+-)?L(\d+)")
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,8 @@ def code_links(
     for reference in sorted(references, key=lambda r: (r.line, r.start)):
         stop, url = stretch(reference) or (0, "")
         here = own.get(reference.line)
-        if not url or here in {url[1:], own.get(int(url[2:]) if LINE.fullmatch(url) else 0)}:
+        line = LINE.fullmatch(url)
+        if not url or here in {url[1:], own.get(int(line[1]) if line else 0)}:
             continue
         again = "" if reference.line in folded or url not in seen else ' tabindex="-1"'
         if reference.line not in folded:

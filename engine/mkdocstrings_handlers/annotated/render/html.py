@@ -108,6 +108,7 @@ class Html:
         listed = [row for row in rows if row.listed] if self.options.outline else []
         return {
             "document": document,
+            "line": self.index.line(document.name),
             "rows": nested(rows),
             "outline": listed,
             "legend": entries,

@@ -111,7 +111,7 @@ class Index:
         if not module or module.source is not source:
             sections = read_module(source, name)
             # A definition that has no section of its own has its line.
-            anchors = {n: f"L{node.lineno}" for node, n in definitions(source.tree)}
+            anchors = {n: self.line(name, node.lineno) for node, n in definitions(source.tree)}
             anchors |= {s.name: s.anchor for s in reversed(sections) if s.defines}
             module = Module(name, source, sections, Scopes(source, name), {"": name} | anchors)
             self._modules[name] = module
@@ -203,6 +203,16 @@ class Index:
                 if directive.shows:
                     pages.setdefault(directive.name, path.relative_to(self.docs).as_posix())
         return pages
+
+    def line(self, name: str, number: int | str = "") -> str:
+        """The anchor of a line of a module: `L12`, or `name-L12` from the second module on that one page shows."""
+        page = self.pages.get(name)
+        first = next((other for other, place in self.pages.items() if place == page), name)
+        return (
+            f"L{number}"
+            if not page or name == first
+            else f"{name.rpartition('.')[2]}-L{number}"
+        )
 
     # ### References that lead nowhere
 
