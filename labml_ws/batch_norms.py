@@ -21,7 +21,7 @@ from labml_ws.report import LEFT, Names, Row, computed, holders
 
 # Just these classes, and no class derived from them. timm's `BatchNormAct2d`, for one, contains the activation too.
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-CONVOLUTIONS = (
+ABSORBING = (
     *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
     *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
 )
@@ -180,7 +180,7 @@ def fold_norms(
     """
     rows = dict(rows)
     shared = {m for users in holders(modules).values() if len(users) > 1 for m in users}
-    convolutions = [m for m in modules if type(m) in CONVOLUTIONS and m not in shared]
+    convolutions = [m for m in modules if type(m) in ABSORBING and m not in shared]
     before = {graph.only_user(layer): layer for layer in convolutions}
     halves = {inner(m) for m in modules if inner(m) is not m}
     for norm in modules:

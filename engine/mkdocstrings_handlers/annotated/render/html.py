@@ -93,9 +93,7 @@ class Html:
     def page(self) -> dict[str, Any]:
         """What the template shows."""
         document = self.document
-        # Another module on the page may have lines and steps of the same names.
-        prefix = f"{document.name}." if "L" in self.ids else ""
-        self.ids.add("L")
+        # Another module on the page may have steps of the same names.
         for section in document.sections:
             self.anchors[section.anchor] = free(section.anchor, self.ids)
             self.ids.add(self.anchors[section.anchor])
@@ -113,7 +111,6 @@ class Html:
             "outline": listed,
             "legend": entries,
             "shapes": shapes(document),
-            "prefix": prefix,
             "take": self.take.along(
                 document.name, document.source.place, self.here.url, self.options.bundle
             ),
