@@ -8,7 +8,8 @@ ruff sorts the imports that remain, drops those that only a demo needed, and put
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -37,17 +38,20 @@ def path(module: str) -> Path:
     return run.ROOT / PACKAGE / f"{module.replace('.', '/')}.py"
 
 
-def needs(module: str) -> Iterator[str]:
+@cache
+def needs(module: str) -> tuple[str, ...]:
     """What a module is built on, its demo aside, directly or through others: each module after those that it needs itself."""
     source = Source.read(path(module))
     demo = guard(source.tree)
+    order: dict[str, None] = {}
     for node, target in Scopes(source, f"{PACKAGE}.{module}").imported:
-        if demo and node.lineno > demo.lineno:
-            continue
         name = target.removeprefix(f"{PACKAGE}.")
+        if name == target or (demo and node.lineno > demo.lineno):
+            continue
         for other in (name, name.rpartition(".")[0]):
-            if name != target and path(other).is_file():
-                yield from (*needs(other), other)
+            if path(other).is_file():
+                order |= dict.fromkeys((*needs(other), other))
+    return tuple(order)
 
 
 def modules() -> list[str]:
