@@ -13,13 +13,14 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 NODE_MODULES := node_modules/installed
 VENDOR := docs/assets/vendor/.made
+PACKED := docs/tutorials/runs.zip
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export NO_MKDOCS_2_WARNING := 1
 
 files = $(shell find $(1) -type f -not -path '*/__pycache__/*' -not -name '.*' 2>/dev/null | sort)
 NOTEBOOKS := $(patsubst %.py,%.ipynb,$(wildcard docs/tutorials/*.py))
 # Everything that a page can depend on, but what the build itself puts there.
-INPUTS := mkdocs.yml LICENSE $(filter-out docs/assets/vendor/% docs/download/% $(NOTEBOOKS),$(call files,docs labml_ws engine overrides tools))
+INPUTS := mkdocs.yml LICENSE $(filter-out docs/assets/vendor/% docs/download/% $(PACKED) $(NOTEBOOKS),$(call files,docs labml_ws engine overrides tools))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -61,7 +62,7 @@ lighthouse: build/site.made ## score every page as a phone on a slow network see
 	@chromium="$$($(PY) -m tests.site.chromium)" && CHROMIUM="$$chromium" $(PY) -m tests.site.lighthouse --times $(or $(TIMES),1) $(PAGES)
 
 clean: ## remove the site and all that was built for it
-	rm -rf site build dist docs/assets/vendor docs/download docs/tutorials/*.ipynb .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf site build dist docs/assets/vendor docs/download docs/tutorials/*.ipynb $(PACKED) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 distclean: clean ## remove .venv and node_modules too
 	rm -rf $(VENV) node_modules
@@ -93,8 +94,13 @@ $(VENDOR): $(NODE_MODULES) tools/vendor.py
 	@$(PY) -m tools.vendor $(@D)
 	@touch $@
 
+# Before a figure is drawn from the records: does this code still compute what they hold? Then all of them in one file,
+# for a notebook that runs elsewhere.
+$(PACKED): $(filter labml_ws/% docs/runs/%,$(INPUTS)) $(INSTALLED)
+	@OMP_NUM_THREADS=1 $(PY) -m labml_ws.experiment.suite --pack $@
+
 # What the pages show: executed tutorials, what the modules' demos print, the playground's first setting.
-build/run.made: $(INPUTS) $(INSTALLED) $(if $(filter-out $(wildcard $(NOTEBOOKS)),$(NOTEBOOKS)),FORCE)
+build/run.made: $(INPUTS) $(PACKED) $(if $(filter-out $(wildcard $(NOTEBOOKS)),$(NOTEBOOKS)),FORCE)
 	@$(PY) -m tools.run
 	@mkdir -p $(@D) && touch $@
 

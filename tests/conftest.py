@@ -49,7 +49,7 @@ def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built wheel."""
     folder = tmp_path_factory.mktemp("wheel")
     # A copy, so that what lies about in a work tree cannot be what makes it work.
-    for name in ("labml_ws", "docs/runs", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("labml_ws", "pyproject.toml", "README.md", "LICENSE"):
         copy = shutil.copytree if (root / name).is_dir() else shutil.copy2
         (folder / name).parent.mkdir(exist_ok=True)
         copy(root / name, folder / name)

@@ -73,7 +73,7 @@ def check_figures(notebook: Any, name: str) -> None:
         if drawn and not recorded and "computed" not in cell["metadata"].get("tags", []):
             raise SystemExit(
                 f"{name}: cell {number} draws a figure that does not say where it comes from. End the cell with "
-                f"provenance(runs), or tag it 'computed' if it shows only what this notebook computes."
+                f"Provenance(runs), or tag it 'computed' if it shows only what this notebook computes."
             )
 
 

@@ -181,7 +181,7 @@ axis.set(xlabel="layer", ylabel="share of the squared gradient", yscale="log", x
 axis.set_yticks([0.001, 0.01, 0.1, 1], ["0.1 %", "1 %", "10 %", "100 %"])
 plots.label_ends(axis)
 plt.show()
-record.provenance(runs["ws-gn"])
+plots.Provenance(runs["ws-gn"])
 
 # %% [markdown]
 # ## One step alone
@@ -206,7 +206,7 @@ plots.label_ends(axes[1])
 plt.show()
 heads = ["longest / shortest layer", "share of the mean, at least"]
 display(plots.Table("The gradient", heads, rows))
-record.provenance(methods)
+plots.Provenance(methods)
 
 # %% [markdown]
 # At the start the gradient of the first layers is many times shorter than that of the last, unless weights are centered: then all layers get gradients of about the same length. After training the four networks differ little
@@ -225,7 +225,7 @@ axis.set(xlabel="test accuracy (%)", ylim=(-0.5, 3.5))
 axis.set_yticks(range(4), [look["label"] for look in nets.values()])
 axis.invert_yaxis()
 plt.show()
-record.provenance(methods)
+plots.Provenance(methods)
 
 # %% [markdown]
 # ## What it shows, and what it doesn't

@@ -246,7 +246,7 @@ for row, measure in zip(axes, shown, strict=True):
     plots.plain_log(row[0].yaxis)
 figure.supxlabel("step", fontsize=11)
 plt.show()
-record.provenance([run for pair in pairs for net in pair for run in runs[net].values()])
+plots.Provenance([run for pair in pairs for net in pair for run in runs[net].values()])
 
 # %% [markdown]
 # The surfaces around the four final networks of seed 0 with GroupNorm and BatchNorm, over 500 of their training images. A thin line for every quarter of a unit of the loss, a thick one for every half.
@@ -269,7 +269,7 @@ for axis, net in zip(axes.flat, ("gn", "ws-gn", "bn", "ws-bn"), strict=True):
     )
 figure.supxlabel("filter lengths", fontsize=11)
 plt.show()
-record.provenance([runs[net][0] for net in ("gn", "ws-gn", "bn", "ws-bn")])
+plots.Provenance([runs[net][0] for net in ("gn", "ws-gn", "bn", "ws-bn")])
 
 # %% [markdown]
 # All four rise by about as much on half a length: the valleys differ in how deep they are, not in how steep.
@@ -323,7 +323,7 @@ axes[0].invert_yaxis()
 figure.supxlabel("ratio at equal loss", fontsize=11)
 plt.show()
 nets = sorted({net for pair in compared.values() for net in pair})
-record.provenance([run for net in nets for run in runs[net].values()])
+plots.Provenance([run for net in nets for run in runs[net].values()])
 
 # %% [markdown]
 # ## What it shows, and what it doesn't

@@ -175,7 +175,7 @@ axis.set_xticks(sizes, sizes)
 axis.set(xlim=(80, 0.9), xlabel="batch size", ylabel="test accuracy (%)")
 plots.label_ends(axis)
 plt.show()
-record.provenance(runs)
+plots.Provenance(runs)
 
 
 # %%
@@ -221,7 +221,7 @@ plots.label_ends(axis)
 plt.show()
 for share, values in shares.items():
     print(f"{share:5g}: {'{:.1f} ± {:.1f} %'.format(*record.mean_spread(values))}")
-record.provenance([*moved, *(run for run in single if run.net in others)])
+plots.Provenance([*moved, *(run for run in single if run.net in others)])
 
 # %% [markdown]
 # ## What this shows, and what it doesn't

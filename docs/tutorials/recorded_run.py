@@ -31,8 +31,8 @@ from IPython.display import HTML
 from torch.utils.flop_counter import FlopCounterMode
 
 from labml_ws.experiment.config import build
-from labml_ws.experiment.plots import Table, label_ends, look
-from labml_ws.experiment.record import mean_spread, provenance, read
+from labml_ws.experiment.plots import Provenance, Table, label_ends, look
+from labml_ws.experiment.record import mean_spread, read
 
 plt.style.use("labml_ws.experiment.house")
 
@@ -112,7 +112,7 @@ for run in large:
 left.set(xlabel="epoch", ylabel="training loss (nats)", ylim=(0, None))
 right.set(xlabel="epoch", ylabel="test accuracy (%)")
 plt.show()
-provenance(large)
+Provenance(large)
 
 # %% [markdown]
 # ## The budget of the small runs
@@ -138,7 +138,7 @@ axis.set_xticks(rates, [f"{rate:g}" for rate in rates])
 axis.set_xticks([], minor=True)
 label_ends(axis)
 plt.show()
-provenance(recorded["rates"])
+Provenance(recorded["rates"])
 
 # %%
 means = {
@@ -167,7 +167,7 @@ for net, group in groupby(recorded["methods"], lambda run: run.net):
 axis.set(xlabel="epoch", ylabel="test accuracy (%)", xticks=range(1, 5))
 label_ends(axis)
 plt.show()
-provenance([r for r in recorded["methods"] if not r.net.startswith(("center", "scale"))])
+Provenance([r for r in recorded["methods"] if not r.net.startswith(("center", "scale"))])
 
 # %% [markdown]
 # Where they end, with the two steps of WS one by one:

@@ -188,7 +188,7 @@ below.set(xlabel="training step", ylabel="distance from BatchNorm", ylim=(-0.08,
 for axis in (above, below):
     plots.label_ends(axis)
 plt.show()
-record.provenance(runs)
+plots.Provenance(runs)
 
 # %% tags=["wide"]
 rows = []
@@ -231,7 +231,7 @@ for axis, value, label in (
     axis.set_ylim(0, None)
     print(f"drive {drives}: {label} " + ", ".join(f"{m:.1f}" for m in means))
 plt.show()
-record.provenance(driven)
+plots.Provenance(driven)
 
 # %% [markdown]
 # ## What this shows, and what it doesn't

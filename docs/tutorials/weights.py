@@ -27,7 +27,7 @@ from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from labml_ws import Conv2d, weight_standardization
-from labml_ws.experiment import record
+from labml_ws.experiment import plots, record
 from labml_ws.experiment.config import build
 
 plt.style.use("labml_ws.experiment.house")
@@ -66,7 +66,7 @@ for row, index in zip(axes, (1, 6, 12), strict=True):
 axes[0, 0].set_title("raw weight W")
 axes[0, 1].set_title("standardized Ŵ")
 plt.show()
-record.provenance([run])
+plots.Provenance([run])
 
 # %% [markdown]
 # ## Every filter of the network, as a dot
@@ -110,7 +110,7 @@ right.set(xlabel="layer", ylabel="mean / standard deviation", xticks=numbers[::3
 left.text(8.6, 0.051, "initial", color="C1")
 left.text(8.6, 0.3, "trained", color="C0")
 plt.show()
-record.provenance([run])
+plots.Provenance([run])
 
 # %%
 for name, weights in (("initial", before), ("trained", after), ("standardized", standardized)):
@@ -146,7 +146,7 @@ axis.set(
 )
 plt.show()
 print("mean angle per layer:", *(f"{angles.mean():.0f}" for angles in turned))
-record.provenance([run])
+plots.Provenance([run])
 
 # %% [markdown]
 # ## The first layer, as images
@@ -170,7 +170,7 @@ figure, axis = plt.subplots(figsize=(7.2, 1.6))
 axis.imshow(tiled(rows, gap=0), interpolation="none")
 axis.axis("off")
 plt.show()
-record.provenance([run])
+plots.Provenance([run])
 
 # %% [markdown]
 # ## A kernel of every layer
@@ -193,7 +193,7 @@ axis.imshow(
 )
 axis.axis("off")
 plt.show()
-record.provenance([run])
+plots.Provenance([run])
 
 # %% [markdown]
 # ## Did eps matter?

@@ -11,7 +11,10 @@ from labml_ws.experiment import cifar10
 from labml_ws.experiment.config import Config
 from labml_ws.experiment.train import train
 
-DESCRIPTION = "Train a VGG on CIFAR-10 with Weight Standardization and Batch-Channel Normalization, and record the run."
+DESCRIPTION = (
+    "Train a VGG on CIFAR-10 with Weight Standardization and Batch-Channel Normalization, "
+    "and record the run."
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -81,8 +81,9 @@ def load(data: str = "hub") -> Images:
         raise
     except Exception as error:
         raise DataError(
-            f"could not load {HUB if data == 'hub' else data} ({type(error).__name__}): pass --data DIR for a folder "
-            "with CIFAR-10's parquet files, or --data digits for the small data set that needs no download"
+            f"could not load {HUB if data == 'hub' else data} ({type(error).__name__}): pass "
+            "--data DIR for a folder with CIFAR-10's parquet files, or --data digits for the "
+            "small data set that needs no download"
         ) from error
     return decoded(
         splits,
@@ -120,7 +121,8 @@ def load_folder(folder: str) -> Any:
     if not all(files.values()):
         found = [f"only {split}*.parquet" for split in files if files[split]]
         raise DataError(
-            f"expected train*.parquet and test*.parquet in {folder}, found {' and '.join(found) or 'neither'}: "
+            f"expected train*.parquet and test*.parquet in {folder}, "
+            f"found {' and '.join(found) or 'neither'}: "
             "pass --data DIR with a folder that holds both, or --data digits"
         )
     return datasets.load_dataset("parquet", data_files=files)
@@ -151,7 +153,8 @@ def decoded(splits: Any, source: str) -> Images:
             columns = splits[split].column_names
             if not {"img", "label"} <= set(columns):
                 raise DataError(
-                    f"expected the columns img and label in {source}, got {columns}: rename them to match {HUB}"
+                    f"expected the columns img and label in {source}, got {columns}: "
+                    f"rename them to match {HUB}"
                 )
             # A parquet file need not say that its bytes are images.
             column = splits[split].cast_column("img", datasets.Image())["img"]
@@ -160,7 +163,8 @@ def decoded(splits: Any, source: str) -> Images:
             )  # [N, 32, 32, 3]
             if pixels.shape[1:] != (32, 32, 3):
                 raise DataError(
-                    f"expected images of 32x32 pixels in {source}, got {pixels.shape[1]}x{pixels.shape[2]}"
+                    f"expected images of 32x32 pixels in {source}, "
+                    f"got {pixels.shape[1]}x{pixels.shape[2]}"
                 )
             tensors[f"{split}_x"] = (
                 torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
@@ -316,9 +320,7 @@ if __name__ == "__main__":
     mean, std = channel_stats(images.train_x)
     x, y = next(iter(loader(images.train_x, images.train_y, batch_size=64, seed=0)))
     x = augment(normalize(x, mean, std), torch.Generator().manual_seed(0), flip=images.flip)
-    print(
-        f"{len(images.train_y)} training and {len(images.test_y)} test images from {images.source}"
-    )
-    print(
-        f"a batch: {list(x.shape)}, mean {x.mean():+.2f}, std {x.std():.2f}, labels {y[:8].tolist()}"
-    )
+    train, test = len(images.train_y), len(images.test_y)
+    print(f"{train} training and {test} test images from {images.source}")
+    print(f"a batch: {list(x.shape)}, mean {x.mean():+.2f}, std {x.std():.2f}", end="")
+    print(f", labels {y[:8].tolist()}")

@@ -1,8 +1,7 @@
 r"""
-# Settings
+# What can be set
 
-One frozen dataclass holds every setting with its reason, and doubles as the command line. What a setting means is built
-here as well: the network, and what trains it.
+The settings, each with its reason, and what they mean: the network, and what trains it.
 """
 
 import itertools
@@ -14,6 +13,7 @@ from typing import Literal
 
 import torch
 from torch import nn
+from torch.optim import lr_scheduler
 
 from labml_ws.batch_channel_norm import BatchChannelNorm, BatchNorm
 from labml_ws.experiment.ablations import Driven, VariantConv2d
@@ -100,8 +100,8 @@ class Config:
     def name(self) -> str:
         """The run's name, made from the settings that runs are most often told apart by."""
         norm = self.norm if self.norm != "bcn" or self.estimate else "bcn-batch"
-        ws = "ws-" if self.ws and self.variant == "paper" else f"{self.variant}-"
-        return f"{ws if self.ws else ''}{norm}-width{self.width:g}-batch{self.batch_size}-seed{self.seed}"
+        ws = "" if not self.ws else "ws-" if self.variant == "paper" else f"{self.variant}-"
+        return f"{ws}{norm}-width{self.width:g}-batch{self.batch_size}-seed{self.seed}"
 
     @property
     def folder(self) -> Path:
@@ -112,10 +112,9 @@ class Config:
         """Settings that no run can have are refused at once: `ValueError`, with the option's name and what it takes."""
         least = {"epochs": 1, "batch_size": 1, "accumulate": 1, "groups": 1}
         for field, minimum in (least | {"train_images": 0, "measure": 0, "threads": 0}).items():
-            if getattr(self, field) < minimum:
-                raise ValueError(
-                    f"expected --{field.replace('_', '-')} of at least {minimum}, got {getattr(self, field)}"
-                )
+            if (value := getattr(self, field)) < minimum:
+                option = f"--{field.replace('_', '-')}"
+                raise ValueError(f"expected {option} of at least {minimum}, got {value}")
         if self.drive and self.norm not in ("bn", "gn", "ln"):
             raise ValueError(f"expected --norm bn, gn or ln with --drive, got {self.norm}")
         if not 0 <= self.momentum <= 1:
@@ -147,9 +146,8 @@ def build(config: Config) -> VGG:
     norm = norms[config.norm]
     if config.drive and norm is not None:
         # Every layer has offsets of its own.
-        seeds = itertools.count()
-        plain = norm
-        norm = lambda channels: Driven(plain(channels), config.drive, seed=next(seeds))  # noqa: E731
+        seeds, plain, drive = itertools.count(), norm, config.drive
+        norm = lambda channels: Driven(plain(channels), drive, seed=next(seeds))  # noqa: E731
     model = VGG(scaled(config.width), conv=conv, norm=norm)
     if config.ws_classifier:
         model.classifier = Linear(model.classifier.in_features, model.classifier.out_features)
@@ -158,7 +156,7 @@ def build(config: Config) -> VGG:
 
 def optimization(
     config: Config, model: nn.Module, steps: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+) -> tuple[torch.optim.Optimizer, lr_scheduler.LRScheduler]:
     """
     ## How it is trained
 
@@ -171,8 +169,9 @@ def optimization(
         if config.optimizer == "adam"
         else torch.optim.SGD(model.parameters(), rate, momentum=0.9, weight_decay=decay)
     )
-    if config.schedule == "one-cycle":
-        return optimizer, torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, rate, total_steps=steps
-        )
-    return optimizer, torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    schedule = (
+        lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
+        if config.schedule == "one-cycle"
+        else lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    )
+    return optimizer, schedule

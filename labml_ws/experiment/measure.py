@@ -13,6 +13,7 @@ them while it trains (`--measure`). How smooth the loss is has [a module of its 
 """
 
 import copy
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -93,7 +94,9 @@ def gradient_shares(
     """
     # For $\code{g}{g}$ itself, the same network with $\hat W$ as its weights: a copy whose standardized layers have become plain.
     plain = copy.deepcopy(model)
-    folded = set(convert.fold(plain))
+    with warnings.catch_warnings(action="ignore"):
+        # A subclass stays as it is, and has no shares.
+        folded = set(convert.fold(plain))
     criterion(plain(x), y).backward()
     weights = {name: layer.weight.detach() for name, layer in convolutions(model)}
     shares = {}

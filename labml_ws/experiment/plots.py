@@ -9,6 +9,7 @@ A method's **color** is its normalization. The line is **solid with WS** and das
 without color as well.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from html import escape
 from statistics import mean
@@ -110,7 +111,8 @@ def label_ends(axis: "Axes", gap: float = 13.0, size: float = 10.5) -> None:
     ends = []
     for line in axis.get_lines():
         if not str(line.get_label()).startswith("_"):
-            x, y = (float(values[-1]) for values in (line.get_xdata(), line.get_ydata()))  # type: ignore[arg-type, index]
+            x = float(line.get_xdata()[-1])  # type: ignore[arg-type, index]
+            y = float(line.get_ydata()[-1])  # type: ignore[arg-type, index]
             height = float(axis.transData.transform((x, y))[1]) * 72 / figure.dpi
             ends.append(End(height, x, y, str(line.get_label()), line.get_color()))
     ends.sort()
@@ -156,6 +158,46 @@ def _top(group: list[float], gap: float) -> float:
     return _bottom(group, gap) + gap * (len(group) - 1)
 
 
+class Provenance:
+    """
+    ## Where a figure comes from
+
+    One line, as text or, in a notebook, as HTML with a link to the data.
+
+    * `runs`: what the figure shows
+    """
+
+    def __init__(self, runs: Sequence["Run"]) -> None:
+        def every(value: Callable[["Run"], Any]) -> str:
+            return ", ".join(map(str, sorted({value(run) for run in runs})))
+
+        self.experiments = sorted({run.name.partition("/")[0] for run in runs})
+        seeds = every(lambda run: run.config.seed)
+        source = every(lambda run: run.about["data"]["source"].split()[-1])
+        images = every(lambda run: run.config.train_images or run.about["data"]["train"])
+        fingerprint = every(lambda run: run.about["data"]["fingerprint"])
+        epochs = every(lambda run: run.config.epochs)
+        torch = every(lambda run: run.about["versions"]["torch"])
+        processor = every(lambda run: run.about["hardware"]["processor"])
+        day = every(lambda run: run.about["started"][:10])
+        self.text = (
+            f"{len(runs)} run{'s' * (len(runs) > 1)}, seed{'s' * (',' in seeds)} {seeds}; "
+            f"{images} images of {source} ({fingerprint}), {epochs} epochs; "
+            f"torch {torch}, {processor}; {day}"
+        )
+
+    def __repr__(self) -> str:
+        return f"docs/runs/{', '.join(self.experiments)}: {self.text}"
+
+    def _repr_html_(self) -> str:
+        links = ", ".join(
+            f'<a href="recorded_run.html#{name}">{escape(name)}</a>'
+            for name in self.experiments
+        )
+        text = re.sub(r"\d{4}-\d\d-\d\d", r'<span class="nobr">\g<0></span>', escape(self.text))
+        return f'<p class="provenance">{links}: {text}</p>'
+
+
 class Table:
     """
     ## A table of numbers
@@ -171,7 +213,8 @@ class Table:
         for name, *cells in rows:
             if len(cells) != len(heads):
                 raise ValueError(
-                    f"expected a cell for each of {len(heads)} heads in row {name!r}, got {len(cells)}"
+                    f"expected a cell for each of {len(heads)} heads in row {name!r}, "
+                    f"got {len(cells)}"
                 )
         self.title, self.heads, self.rows = title, ["", *heads], rows
 

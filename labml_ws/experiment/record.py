@@ -6,26 +6,29 @@ to reproduce them:
 
 | file | what |
 |---|---|
-| `config.json` | settings and command, when it started, source and fingerprint of the data, versions, hardware |
+| `config.json` | settings and command, when it started, source and fingerprint of the data, the code and [what it computes](probe.md), versions, hardware |
 | `metrics.jsonl` | a line per 50 steps (`step`) and per epoch (`epoch`), each with the seconds since the start; with `--measure` also what was [measured][labml_ws.experiment.measure.snapshot] (`measure`); a last one if the loss stopped being finite (`diverged`) |
 | `model.safetensors` | the weights after the last complete epoch |
 
 All three are written as the run goes, so an interrupted run leaves what it had.
 """
 
+import atexit
 import hashlib
 import json
 import platform
 import re
 import shlex
+import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
-from html import escape
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from statistics import mean, stdev
+from tempfile import mkdtemp
 from typing import Any
 
 import torch
@@ -33,6 +36,10 @@ from torch import nn
 
 from labml_ws.experiment.cifar10 import Images
 from labml_ws.experiment.config import Config
+from labml_ws.experiment.probe import differences, probe
+
+# All records in one file.
+PACKED = "runs.zip"
 
 
 class Record:
@@ -48,7 +55,8 @@ class Record:
         self.folder, self.half = config.folder, config.half_weights
         if (self.folder / "config.json").exists():
             raise FileExistsError(
-                f"{self.folder} already holds the record of a run: pass another --out, or remove it first"
+                f"{self.folder} already holds the record of a run: "
+                "pass another --out, or remove it first"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         self.start = time.perf_counter()
@@ -77,6 +85,7 @@ class Record:
                 "test": len(images.test_y),
             },
             "source": source(),
+            "probe": probe(config),
             "versions": {"python": platform.python_version()}
             | {name: version(name) for name in ("torch", "accelerate", "datasets", "numpy")},
             "hardware": hardware(device),
@@ -143,13 +152,12 @@ def hardware(device: torch.device) -> dict[str, Any]:
 
 # ## Reading them
 #
-# A figure about training reads the records of an experiment and says so in a line below it. What is read here is checked
-# first. The tutorials are executed when the site is built, so a record that is refused fails the build.
+# A figure about training reads the records of an experiment and says so in a line below it. A record that is not whole is
+# refused, and so is, when the site is built, one whose code no longer computes the same.
 #
 # ```python
 # runs = read("methods")
 # print(mean_spread([run.accuracy for run in runs if run.net == "ws-gn"]))
-# provenance(runs)  # the line
 # ```
 
 
@@ -157,21 +165,32 @@ class RecordError(RuntimeError):
     """A record that nothing should be shown from: which, why, and what to do about it."""
 
 
+@cache
 def records() -> Path:
     """
-    ## Where they are
+    ### Where they are
 
-    In a checkout they are `docs/runs`; an installed package has brought them along.
+    In a checkout they are `docs/runs`. Elsewhere they are in `runs.zip`, which the pages offer beside their notebooks; it
+    is unpacked into a temporary folder, for as long as Python runs. Raises `RecordError` where there is neither.
     """
-    package = Path(__file__).parents[1]
-    checkout = package.parent / "docs" / "runs"
-    return checkout if checkout.is_dir() else package / "runs"
+    for folder in (Path(__file__).parents[2], Path.cwd(), *Path.cwd().parents):
+        if (folder / "docs" / "runs").is_dir():
+            return folder / "docs" / "runs"
+    if not Path(PACKED).is_file():
+        raise RecordError(
+            f"expected {PACKED} in {Path.cwd()}, or a checkout of the project: "
+            f"download {PACKED} from the page of the notebook, into the notebook's folder"
+        )
+    unpacked = Path(mkdtemp(prefix="labml_ws-runs-"))
+    atexit.register(shutil.rmtree, unpacked, ignore_errors=True)
+    shutil.unpack_archive(PACKED, unpacked)
+    return unpacked
 
 
 @dataclass(frozen=True)
 class Run:
     """
-    ## One run
+    ### One run
 
     * `folder`: where its record is
     """
@@ -240,9 +259,31 @@ class Run:
             )
 
 
+def check(runs: Sequence[Run]) -> None:
+    """
+    ### Are they still this code's?
+
+    * `runs`: finished ones, whose [probes](probe.md) are computed again
+
+    Raises `RecordError` with the names of all whose probe comes out otherwise. A second or so for each method; the build
+    does it before it reads any record.
+    """
+    changed = {run: differences(run.about.get("probe", {}), run.config) for run in runs}
+    stale = [run for run in runs if changed[run]]
+    if stale:
+        name, (then, now) = next(iter(changed[stale[0]].items()))
+        raise RecordError(
+            f"this code no longer computes what {len(stale)} of {len(runs)} records hold "
+            f"(in the first, {name} of the probe was {then} with torch "
+            f"{stale[0].about['versions']['torch']}, and is {now} with {torch.__version__}): "
+            "take the change back, or remove these folders of docs/runs and call 'make results' "
+            f"to run them again: {', '.join(run.name for run in stale)}"
+        )
+
+
 def read(experiment: str) -> list[Run]:
     """
-    ## Reading an experiment
+    ### Reading an experiment
 
     * `experiment`: a folder of `docs/runs`, which holds one record or one folder for each of its runs
     * returns the runs in alphabetical order
@@ -266,52 +307,6 @@ def mean_spread(values: list[float]) -> tuple[float, float]:
     return mean(values), stdev(values) if len(values) > 1 else 0.0
 
 
-class Provenance:
-    """
-    ## Where a figure comes from
-
-    One line, as text or, in a notebook, as HTML with a link to the data.
-    """
-
-    def __init__(self, runs: list[Run]) -> None:
-        def every(values: list[Any]) -> str:
-            return ", ".join(str(value) for value in sorted(set(values)))
-
-        self.experiments = sorted({run.name.partition("/")[0] for run in runs})
-        seeds = every([run.config.seed for run in runs])
-        epochs = every([run.config.epochs for run in runs])
-        images = every([run.config.train_images or run.about["data"]["train"] for run in runs])
-        self.text = "; ".join(
-            [
-                f"{len(runs)} run{'s' * (len(runs) > 1)}, seed{'s' * (',' in seeds)} {seeds}",
-                f"{images} images of {every([run.about['data']['source'].split()[-1] for run in runs])} "
-                f"({every([run.about['data']['fingerprint'] for run in runs])}), {epochs} epochs",
-                f"torch {every([run.about['versions']['torch'] for run in runs])}, "
-                f"{every([run.about['hardware']['processor'] for run in runs])}",
-                every([run.about["started"][:10] for run in runs]),
-            ]
-        )
-
-    def __repr__(self) -> str:
-        return f"docs/runs/{', '.join(self.experiments)}: {self.text}"
-
-    def _repr_html_(self) -> str:
-        links = ", ".join(
-            f'<a href="recorded_run.html#{name}">{escape(name)}</a>'
-            for name in self.experiments
-        )
-        text = re.sub(r"\d{4}-\d\d-\d\d", r'<span class="nobr">\g<0></span>', escape(self.text))
-        return f'<p class="provenance">{links}: {text}</p>'
-
-
-def provenance(runs: list[Run]) -> Provenance:
-    """
-    * `runs`: what a figure shows
-    * returns the line to put below it
-    """
-    return Provenance(runs)
-
-
 if __name__ == "__main__":
     # ## See it work
     #
@@ -329,8 +324,7 @@ if __name__ == "__main__":
         for file in sorted(record.folder.iterdir()):
             print(f"{file.name}: {file.stat().st_size:,} bytes")
         print((record.folder / "metrics.jsonl").read_text().strip())
-    # Two runs, and where a figure about the second one would come from.
+    # And two that did.
     for name in ("full-width", "quarter-width"):
         (run,) = read(name)
         print(f"{name}: {run.accuracy:.2%} after {run.config.epochs} epochs")
-    print(provenance([run]))

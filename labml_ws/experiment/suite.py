@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -28,7 +29,7 @@ from safetensors.torch import load_file
 from labml_ws.experiment import cifar10
 from labml_ws.experiment.config import build
 from labml_ws.experiment.landscape import loss_surface
-from labml_ws.experiment.record import RecordError, Run, rounded
+from labml_ws.experiment.record import RecordError, Run, check, rounded
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "docs" / "runs"
@@ -54,10 +55,12 @@ SWEPT = ("bn", "gn", "ln", "ws-gn", "bcn", "ws-bcn")
 COMPARED = ("none", *SWEPT, "ws-bn", "center-gn", "scale-gn")
 
 # What all small runs share: two cores can do it honestly, and every method trains long enough to be told apart.
-SMALL = "--width 0.25 --train-images 8000 --epochs 4 --optimizer sgd --schedule one-cycle --threads 1"
+SMALL = (
+    "--width 0.25 --train-images 8000 --epochs 4 "
+    "--optimizer sgd --schedule one-cycle --threads 1"
+)
 # The learning rate at a batch of 64, for every method; in proportion to the batch elsewhere.
 RATE = 0.025
-
 
 # The share of a single image in WS + BCN's running estimates; 0.1 is in batches.
 MOMENTA = (0.001, 0.01, 0.03, 0.3)
@@ -69,12 +72,17 @@ def small(net: str, seed: int, batch: int = 64, rate: float = RATE, more: str = 
 
 
 def runs() -> Iterator[tuple[str, str]]:
-    """The folder of each run and its command line, experiments in the order in which they are wanted."""
+    """
+    ## The list
+
+    Returns the folder of each run and its command line, experiments in the order in which they are wanted.
+    """
     yield "digits/smallest", "--data digits --width 0.0625 --epochs 1 --threads 1 --measure 15"
     yield "full-width", "--epochs 3"
     yield (
         "quarter-width",
-        "--width 0.25 --no-estimate --groups 8 --epochs 30 --learning-rate 3e-3 --schedule one-cycle --half-weights",
+        "--width 0.25 --no-estimate --groups 8 --epochs 30 --learning-rate 3e-3 "
+        "--schedule one-cycle --half-weights",
     )
     for rate in (0.0125, 0.025, 0.05, 0.2):
         for net in SWEPT:
@@ -107,7 +115,7 @@ def surface(folder: Path, data: str) -> None:
     """The loss around the final weights, on the first 500 images that the run was trained on: `surface.json`."""
     config = Run(folder).config
     torch.set_num_threads(1)
-    images = cifar10.subset(cifar10.load(data or "hub"), config.train_images)
+    images = cifar10.subset(cifar10.load(data), config.train_images)
     model = build(config).train()
     model.load_state_dict(load_file(folder / "model.safetensors"))
     x = cifar10.normalize(images.train_x[:500], *cifar10.channel_stats(images.train_x))
@@ -117,74 +125,45 @@ def surface(folder: Path, data: str) -> None:
     (folder / "surface.json").write_text(json.dumps(found) + "\n")
 
 
-def kept(folder: Path) -> bool:
-    """The weights that a page opens."""
-    return folder.name == "quarter-width"
+# The weights that a page opens.
+KEPT = "quarter-width"
 
 
-def run(name: str, settings: str, data: str, note: str) -> str:
+def run(name: str, settings: str) -> str:
+    """
+    ## One run
+
+    * `name`, `settings`: its folder and its command line; `DATA` and `NOTE` of the environment say where CIFAR-10 lies, and
+      what is to be remarked on it
+    * returns its last line of output. What it took of weights and surfaces is kept where a page shows it
+
+    Raises `RuntimeError` where no whole record came out.
+    """
     folder = RUNS / name
-    if folder.exists():
-        shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)
     command = [sys.executable, "-m", "labml_ws.experiment", *shlex.split(settings)]
+    data, note = os.environ.get("DATA"), os.environ.get("NOTE")
     if "--data" not in settings:
-        command += ["--data", data] if data else []
-        command += ["--note", note] if note else []
+        command += [*(["--data", data] if data else []), *(["--note", note] if note else [])]
     out = folder.relative_to(ROOT).as_posix()
     start = time.perf_counter()
-    done = subprocess.run(
-        [*command, "--out", out], cwd=ROOT, env=os.environ, capture_output=True, text=True
-    )
+    done = subprocess.run([*command, "--out", out], cwd=ROOT, capture_output=True, text=True)
     if not Run(folder).finished:
         shutil.rmtree(folder, ignore_errors=True)
         raise RuntimeError(f"{name}: {done.stderr.strip()[-1000:] or 'no record was written'}")
     if name in SURFACES:
-        surface(folder, data)
-    if not kept(folder):
+        surface(folder, data or "hub")
+    if name != KEPT:
         (folder / "model.safetensors").unlink(missing_ok=True)
-    said = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1]
-    return f"{name}: {time.perf_counter() - start:.0f} s, {said}"
+    last = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1]
+    return f"{name}: {time.perf_counter() - start:.0f} s, {last}"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(
-        description="Run the recorded experiments that have no record yet."
-    )
-    parser.add_argument(
-        "experiments",
-        nargs="*",
-        help="rates, methods, ..., or rates/bn-rate0.05; all by default",
-    )
-    parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="runs side by side"
-    )
-    parser.add_argument(
-        "--list", action="store_true", help="only say what is there and what is missing"
-    )
-    options = parser.parse_args()
-    data, note = os.environ.get("DATA", ""), os.environ.get("NOTE", "")
-    wanted = [
-        (name, settings)
-        for name, settings in runs()
-        if not options.experiments or {name, name.split("/")[0]} & {*options.experiments}
-    ]
-    if not wanted:
-        known = ", ".join(dict.fromkeys(name.split("/")[0] for name, _ in runs()))
-        parser.error(f"expected experiments among {known}, got {' '.join(options.experiments)}")
-    missing = [(name, settings) for name, settings in wanted if not Run(RUNS / name).finished]
-    print(f"{len(wanted) - len(missing)} of {len(wanted)} runs are recorded.", flush=True)
+def record(missing: dict[str, str], jobs: int) -> list[str]:
+    """Does what is missing, `jobs` of them at a time; returns what went wrong."""
     problems = []
-    for name, _ in set(wanted) - set(missing):
-        try:
-            Run(RUNS / name).check()
-        except RecordError as error:
-            problems.append(str(error))
-    if options.list:
-        for name, settings in missing:
-            print(f"{name}: python -m labml_ws.experiment {settings}")
-        missing = []
-    with ThreadPoolExecutor(options.jobs) as pool:
-        futures = [pool.submit(run, name, settings, data, note) for name, settings in missing]
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(run, *item) for item in missing.items()]
         try:
             for number, future in enumerate(as_completed(futures), 1):
                 try:
@@ -195,6 +174,59 @@ def main() -> int:
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    return problems
+
+
+def pack(target: Path) -> None:
+    """
+    ## All of them in one file
+
+    * `target`: the archive that [`records`][labml_ws.experiment.record.records] finds beside a notebook. Equal records give
+      equal bytes
+    """
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(path for path in RUNS.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(path.relative_to(RUNS).as_posix())  # of 1980
+            archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
+
+
+def main() -> int:
+    """
+    ## The command line
+
+    Says first what is there, and whether this code still computes the same ([check][labml_ws.experiment.record.check]).
+    """
+    parser = argparse.ArgumentParser(
+        description="Run the recorded experiments that have no record yet."
+    )
+    add = parser.add_argument
+    add(
+        "experiments", nargs="*", help="rates, methods, ..., or rates/bn-rate0.05; default: all"
+    )
+    add("--jobs", type=int, default=os.cpu_count() or 1, help="runs side by side")
+    add("--list", action="store_true", help="only say what is there and what is missing")
+    add("--pack", type=Path, metavar="FILE", help="run nothing; check all and pack them")
+    options = parser.parse_args()
+    chosen = {*options.experiments}
+    wanted = {n: s for n, s in runs() if not chosen or {n, n.split("/")[0]} & chosen}
+    if not wanted:
+        known = ", ".join(dict.fromkeys(name.split("/")[0] for name, _ in runs()))
+        parser.error(f"expected experiments among {known}, got {' '.join(options.experiments)}")
+    missing = {name: wanted[name] for name in wanted if not Run(RUNS / name).finished}
+    if not options.pack:
+        print(f"{len(wanted) - len(missing)} of {len(wanted)} runs are recorded.", flush=True)
+    problems = []
+    try:
+        check([Run(RUNS / name) for name in wanted if name not in missing])
+    except RecordError as error:
+        problems.append(str(error))
+    if options.list:
+        for name, settings in missing.items():
+            print(f"{name}: python -m labml_ws.experiment {settings}")
+    elif options.pack and not problems:
+        pack(options.pack)
+    elif not options.pack:
+        problems += record(missing, options.jobs)
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     return 1 if problems else 0

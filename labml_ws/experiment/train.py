@@ -35,8 +35,9 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
     for epoch in range(1, config.epochs + 1):
         row = training.epoch(epoch)
         print(
-            f"epoch {epoch}/{config.epochs}: loss {row['train_loss']:.3f}, accuracy {row['train_accuracy']:.1%}, "
-            f"test accuracy {row['test_accuracy']:.1%}, {row['images_per_second']:.0f} images/s",
+            f"epoch {epoch}/{config.epochs}: loss {row['train_loss']:.3f}, "
+            f"accuracy {row['train_accuracy']:.1%}, test accuracy {row['test_accuracy']:.1%}, "
+            f"{row['images_per_second']:.0f} images/s",
             flush=True,
         )
     return row
@@ -71,7 +72,8 @@ class Training:
         test = cifar10.loader(images.test_x, images.test_y, batch_size=500)
         if len(batches) == 0:
             raise ValueError(
-                f"expected --batch-size of at most {len(images.train_y)}, the training images, got {config.batch_size}"
+                f"expected --batch-size of at most {len(images.train_y)}, the training images, "
+                f"got {config.batch_size}"
             )
         # The batches seen so far, and those of the whole run; with `--accumulate`, fewer updates.
         self.done, self.total = 0, config.epochs * len(batches)
@@ -137,10 +139,11 @@ class Training:
             if config.measure and self.done % config.measure == 0 and self.done < self.total:
                 self.measure()
             if step % 50 == 0 or step == len(self.batches):
-                self.report(number, step, loss.item(), (total_loss / seen).item())
+                mean_loss, accuracy = (total_loss / seen).item(), (correct / seen).item()
+                self.report(number, step, loss.item(), mean_loss)
                 speed = seen / (time.perf_counter() - start)
                 progress.set_postfix_str(
-                    f"loss {(total_loss / seen).item():.3f}, accuracy {(correct / seen).item():.1%}, {speed:.0f} images/s"
+                    f"loss {mean_loss:.3f}, accuracy {accuracy:.1%}, {speed:.0f} images/s"
                 )
         train_seconds = time.perf_counter() - start
         test_loss, test_accuracy = evaluate(self.model, self.test, self.mean, self.std)
@@ -164,8 +167,9 @@ class Training:
         if not math.isfinite(mean_loss):
             self.record.add(kind="diverged", epoch=epoch, step=step)
             raise FloatingPointError(
-                f"the loss is {loss} in epoch {epoch}, step {step}: try a lower --learning-rate than "
-                f"{self.config.learning_rate}, or a normalization (--norm is {self.config.norm})"
+                f"the loss is {loss} in epoch {epoch}, step {step}: try a lower --learning-rate "
+                f"than {self.config.learning_rate}, or a normalization "
+                f"(--norm is {self.config.norm})"
             )
         rate = self.scheduler.get_last_lr()[0]
         self.record.add(kind="step", epoch=epoch, step=step, loss=loss, learning_rate=rate)

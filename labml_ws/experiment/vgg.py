@@ -99,7 +99,8 @@ def scaled(width: float, blocks: Sequence[Sequence[int]] = BLOCKS) -> list[list[
     """
     if not width > 0:
         raise ValueError(
-            f"expected a width above 0, got {width}: 1 is the full VGG, 0.25 a quarter of its channels"
+            f"expected a width above 0, got {width}: "
+            "1 is the full VGG, 0.25 a quarter of its channels"
         )
     return [[max(1, round(channels * width)) for channels in block] for block in blocks]
 

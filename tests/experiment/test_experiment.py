@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from labml_ws import BatchChannelNorm, Conv2d, EstimatedBatchNorm
-from labml_ws.experiment import cifar10
+from labml_ws.experiment import cifar10, record
 from labml_ws.experiment.__main__ import main
 from labml_ws.experiment.cifar10 import Images
 from labml_ws.experiment.config import Config, build
@@ -40,7 +40,9 @@ def images() -> Images:
 
 @pytest.fixture(autouse=True)
 def clean(images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Accelerate remembers its first settings for the life of a process; the command line loads the small data set too."""
+    """Accelerate remembers its first settings for the life of a process; the command line loads the small data set too; and
+    a probe, which takes longer than the run, has tests of its own."""
+    monkeypatch.setattr(record, "probe", lambda config: {})
     AcceleratorState._reset_state(True)
     GradientState._reset_state()
     load = cifar10.load

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from labml_ws.experiment import plots, record, suite
-from labml_ws.experiment.record import RecordError, mean_spread, provenance, read
+from labml_ws.experiment.plots import Provenance
+from labml_ws.experiment.record import RecordError, mean_spread, read
 
 TIMES = {"seconds", "train_seconds", "images_per_second"}
 
@@ -54,11 +55,15 @@ def test_an_experiment_without_records_is_refused(copied: Path) -> None:
         read("nothing")
 
 
-def test_every_record_is_whole(root: Path) -> None:
-    files = sorted((root / "docs" / "runs").rglob("config.json"))
-    assert files
-    for file in files:
-        record.Run(file.parent).check()
+@pytest.mark.slow
+def test_every_record_is_whole_and_this_code_still_computes_its_probe(root: Path) -> None:
+    runs = [record.Run(file.parent) for file in (root / "docs" / "runs").rglob("config.json")]
+    assert runs
+    for run in runs:
+        run.check()
+        assert len(run.about["probe"]["losses"]) == 3
+        assert ("measured" in run.about["probe"]) == bool(run.config.measure)
+    record.check(runs)
 
 
 def test_every_record_belongs_to_an_experiment_and_says_its_command(root: Path) -> None:
@@ -97,7 +102,7 @@ def test_the_recorded_command_gives_the_recorded_metrics(root: Path, tmp_path: P
 
 
 def test_the_line_below_a_figure_names_runs_seeds_data_versions_and_day(copied: Path) -> None:
-    line = provenance(read("digits"))
+    line = Provenance(read("digits"))
     about = read("digits")[0].about
     for part in ("docs/runs/digits", "1 run, seed 0", about["versions"]["torch"], "1 epoch"):
         assert part in repr(line)

@@ -1,5 +1,6 @@
 """Every page of the built site, opened in a real Chromium at three widths, by http and from a folder."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
