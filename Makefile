@@ -13,11 +13,11 @@ PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
 NODE_MODULES := node_modules/installed
 VENDOR := docs/assets/vendor/.made
+PACKED := docs/tutorials/runs.zip
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export NO_MKDOCS_2_WARNING := 1
 
 files = $(shell find $(1) -type f -not -path '*/__pycache__/*' -not -name '.*' 2>/dev/null | sort)
-PACKED := docs/tutorials/runs.zip
 NOTEBOOKS := $(patsubst %.py,%.ipynb,$(wildcard docs/tutorials/*.py))
 # Everything that a page can depend on, but what the build itself puts there.
 INPUTS := mkdocs.yml LICENSE $(filter-out docs/assets/vendor/% docs/download/% $(NOTEBOOKS) $(PACKED),$(call files,docs labml_ws engine overrides tools))
@@ -32,7 +32,7 @@ help: ## say what there is to make
 site: build/site.made ## build the annotated site into site/ (open site/index.html, no server needed; BUILDER=zensical takes another builder)
 	@echo "site/index.html is ready: open it in a browser."
 
-serve: $(VENDOR) build/run.made build/downloads.made ## serve the site while writing; rebuilds when a page or a module changes
+serve: $(VENDOR) build/networks.md build/run.made build/downloads.made ## serve the site while writing; rebuilds when a page or a module changes
 	$(PY) -m mkdocs serve --watch labml_ws --watch engine
 
 test: lint build/site.made ## prove it: style, types, unit tests, strict build, every page in a real Chromium
