@@ -6,15 +6,9 @@ normalize with them, for the groups' statistics, to normalize again; and it keep
 backward pass. None of that is needed. **All of BCN follows from the mean and the variance of each channel of each
 image**, two tables `[B, C]` that are found in one pass, and in the end each value is only scaled and shifted.
 
-| training step on `[64, 64, 32, 32]`, in steps of `nn.BatchNorm2d` | step by step | in one pass |
-|---|---|---|
-| with estimates | 0.97 | 0.72 |
-| with the batch's own statistics | 1.40 | 0.76 |
-| copies of the input kept for the backward pass | 2 | 1 |
-
-(Processor time on one thread, medians of 15 alternating repetitions, on a machine with other work.) The tables cost some forty small kernels forward and
-backward, whatever their size. So BCN takes this way only for two million numbers and more; below, the steps are faster.
-At 16 images of `[64, 16, 16]`, this way would take 1.9 steps of BatchNorm, and the other takes 1.1.
+What it saves in time is [measured beside the steps](../tutorials/performance.md#batch-channel-norm-and-whole-networks); for the backward pass it keeps
+one copy of its input instead of two. But the tables cost some forty small kernels forward and backward, whatever their size.
+So BCN takes this way only for two million numbers and more; below, the steps are faster.
 """
 
 from typing import Any

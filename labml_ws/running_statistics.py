@@ -60,7 +60,7 @@ class RunningStatistics(nn.BatchNorm2d):
     * `sync`: take the batch over all processes of `self.process_group` (by default, all there are). Without
       `torch.distributed`, or with one process, it changes nothing
     * `device`, `dtype`: where to put parameters and statistics. These are never in half precision: at the small momenta
-      that single images need, bfloat16 rounds a step away and stalls at 4.11 for a true mean of 5
+      that single images need, bfloat16 rounds a step away, and an estimate stalls short of what it estimates
 
     Being one of torch's batch norms, it has its parameters, buffers and `state_dict`, and what looks for batch norms
     finds it. Torch has a class for each number of dimensions, and they differ only in a check. Raises `ValueError` for
@@ -137,7 +137,7 @@ class RunningStatistics(nn.BatchNorm2d):
     #
     # Activation checkpointing throws away what a part of the network computed, and in the backward pass computes it
     # again. If the running statistics moved a second time, the second run would normalize with others than the first, and the
-    # gradient would be wrong (by 17 to 36 % where we tried). So a pass leaves a note of the statistics that it used, and one
+    # gradient would be wrong. So a pass leaves a note of the statistics that it used, and one
     # that runs *inside a backward pass* looks for the note whose batch is its own.
     @torch.jit.unused
     def remember(self, batch_mean: Tensor, mean: Tensor, var: Tensor) -> None:
@@ -231,12 +231,12 @@ def channel_moments(x: Tensor) -> tuple[Tensor, Tensor]:
 
     Over images and positions, the variance with $1/n$: two tensors `[C]`, `nan` for an empty batch.
 
-    `torch.var_mean` is exact and simple, and on the CPU it took nearly all the time of a BCN: for `[64, 256, 8, 8]` 6
-    ms, where the moments of each channel *of each image* take 0.8, and the rest follows from those few numbers. For few
+    `torch.var_mean` is exact and simple, and on the CPU it took nearly all the time of a BCN. The moments of each channel
+    *of each image* are had many times faster, and the rest follows from those few numbers. For few
     positions a third kernel is the fastest.
 
     That one is never given `channels_last` input. There it adds up in float32, one value after another: a million of
-    them at mean 1000 and variance 1 get a variance of 90.
+    them at mean 1000 and variance 1 get a variance that is far from 1.
     """
     if x.numel() == 0:
         nothing = torch.full([x.shape[1]], math.nan, dtype=x.dtype, device=x.device)

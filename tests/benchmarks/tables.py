@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labml_ws import BatchChannelNorm, Conv2d, standardize_once
+from labml_ws import BatchChannelNorm, ChannelNorm, Conv2d, EstimatedBatchNorm, standardize_once
+from labml_ws.batch_channel_norm import BatchNorm
 from labml_ws.experiment.vgg import VGG
 from labml_ws.standardization import standardize
 from tests.benchmarks.forms import FORMS, Formed, LabmlBCN
@@ -114,7 +115,9 @@ def norms(clock: Clock) -> Iterator[Row]:
         layers = {
             "BatchNorm": nn.BatchNorm2d(channels),
             "ours": BatchChannelNorm(channels, 32),
+            "in steps": nn.Sequential(EstimatedBatchNorm(channels), ChannelNorm(channels, 32)),
             "ours, batch": BatchChannelNorm(channels, 32, estimate=False),
+            "in steps, batch": nn.Sequential(BatchNorm(channels), ChannelNorm(channels, 32)),
             "GroupNorm": nn.GroupNorm(32, channels),
             "labml": LabmlBCN(channels, 32),
         }
