@@ -176,12 +176,16 @@ def test_no_id_comes_twice_and_links_follow_the_renamed(
 def test_a_second_block_on_a_page_knows_the_ids_of_the_first(
     project: Path, handler: AnnotatedHandler
 ) -> None:
-    one = page(project, handler, '"""# T\n\n## Notes\n"""\nx = 1\n')
-    (project / "other.py").write_text('"""# O\n\n## Notes\n"""\n\n')
+    source = '"""# T\n\n## Notes\n"""\n\nx = 1\n\n# A step.\ny = 2\n'
+    one = page(project, handler, source)
+    (project / "other.py").write_text(source)
     chosen = handler.get_options({})
     two = handler.render(handler.collect("other", chosen), chosen)
-    assert "notes" in ids(one)
-    assert "notes-2" in ids(two)
+    assert {"page", "notes", "a-step", "L6"} <= set(ids(one))
+    assert {"other", "notes-2", "a-step-2", "other.L6"} <= set(ids(two))
+    assert set(ids(one)) & set(ids(two)) == set()
+    for html in (one, two):
+        assert set(re.findall(r'href="#([^"]+)"', html)) <= set(ids(html))
 
 
 def test_old_anchors_stand_beside_the_new_ones(

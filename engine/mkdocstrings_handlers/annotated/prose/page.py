@@ -92,6 +92,15 @@ class Passage:
         return f"{self.path}:{self.lines[min(row, len(self.lines) - 1)] if self.lines else 1}"
 
 
+def free(name: str, ids: Set[str]) -> str:
+    """The name, with a count if an element of the page has it already."""
+    spelled, n = name, 1
+    while spelled in ids:
+        n += 1
+        spelled = f"{name}-{n}"
+    return spelled
+
+
 _section: ContextVar[Passage | None] = ContextVar("section", default=None)
 
 

@@ -16,7 +16,7 @@ from markdown.treeprocessors import Treeprocessor
 from markdown.util import HTML_PLACEHOLDER_RE
 from markupsafe import Markup
 
-from .page import Passage, section
+from .page import Passage, free, section
 
 HEADINGS = frozenset(f"h{n}" for n in range(1, 7))
 
@@ -83,11 +83,9 @@ class Ids(Treeprocessor):
         for element in root.iter():
             if (given := element.get("id")) is None:
                 continue
-            name, n = given, 1
-            while name in passage.ids:
-                n += 1
-                name = f"{given}-{n}"
-            if name != given and not (passage.heading and given == passage.heading.anchor):
+            opens = passage.heading is not None and given == passage.heading.anchor
+            name = given if opens else free(given, passage.ids)
+            if name != given:
                 element.set("id", name)
                 renamed[f"#{given}"] = f"#{name}"
             passage.ids.add(element.get("id", ""))

@@ -18,7 +18,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ..document import Document, Output, Section, Source
-from ..prose.page import GREEK, Heading, Passage, converting
+from ..prose.page import GREEK, Heading, Passage, converting, free
 from ..read.source import unfenced
 from ..understand.index import Index, Page
 from ..understand.run import shapes
@@ -88,11 +88,15 @@ class Html:
     contents: Callable[..., object]
     ids: set[str]
     met: list[Tie] = field(default_factory=list)
+    anchors: dict[str, str] = field(default_factory=dict)
 
     def page(self) -> dict[str, Any]:
         """What the template shows."""
         document = self.document
-        self.ids |= {section.anchor for section in document.sections}
+        # Another module on the page may have steps of the same names.
+        for section in document.sections:
+            self.anchors[section.anchor] = free(section.anchor, self.ids)
+            self.ids.add(self.anchors[section.anchor])
         rows = [self._row(section) for section in document.sections]
         entries = self._legend()
         lines = self._highlighted()
@@ -148,6 +152,7 @@ class Html:
     # ### One section
 
     def _row(self, section: Section) -> Row:
+        anchor = self.anchors[section.anchor]
         private = section.name.rpartition(".")[2].startswith("_")
         defines = section.defines or section.kind == "module"
         name = section.name.rpartition(".")[2] or self.document.name if defines else ""
@@ -161,14 +166,14 @@ class Html:
         )
         if not heading and defines:
             # A name that begins with an underscore is nobody's entry point; it gets an anchor, but no line in the table of contents.
-            role = {"role": section.kind, "id": section.anchor}
+            role = {"role": section.kind, "id": anchor}
             listed = 6 if private else min(4, level)
             self.contents(Markup.escape(name), listed, hidden=True, **role)
         said = "written" if heading else "small" if not prose and section.defines else "heard"
         lines = section.code_lines
         return Row(
             section,
-            section.anchor,
+            anchor,
             self._scope(section),
             heading,
             passage.parts.get("label", "") if heading else name,
@@ -183,8 +188,7 @@ class Html:
             else "",
             list(self._formerly(section)),
             outputs=[
-                drawn(output, f"{section.anchor}-{n}")
-                for n, output in enumerate(section.outputs, 1)
+                drawn(output, f"{anchor}-{n}") for n, output in enumerate(section.outputs, 1)
             ],
         )
 
@@ -202,7 +206,7 @@ class Html:
             symbols.visible(section) if symbols else None,
             lambda text: self._leads(section, text),
             self._tied(self._scope(section)),
-            Heading(section.anchor, role, name),
+            Heading(self.anchors[section.anchor], role, name),
             # A long docstring beside a short `def` leaves the column of code empty.
             section.defines and len(section.code_lines) <= above + 4,
             self.ids,
