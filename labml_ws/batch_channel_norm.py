@@ -96,8 +96,8 @@ class EstimatedBatchNorm(RunningStatistics):
         With a bar for the mean over the images and positions of this batch, and for channel $c$:
 
         \begin{align}
-        \code{batch_mean}{m_c} &= \overline{x_c} \\
-        \code{around_old}{v_c} &= \overline{(x_c - \code{self.running_mean}{\hat\mu_c})^2} \\
+        \code{batch_mean}{m_c} &= \overline{\code{x}{x_c}} \\
+        \code{around_old}{v_c} &= \overline{(\code{x}{x_c} - \code{self.running_mean}{\hat\mu_c})^2} \\
         \code{self.running_mean}{\hat\mu_c} &\leftarrow
           (1 - \code{self.momentum}{r}) \, \code{self.running_mean}{\hat\mu_c}
           + \code{self.momentum}{r} \, \code{batch_mean}{m_c} \\
@@ -118,12 +118,13 @@ class EstimatedBatchNorm(RunningStatistics):
         **How it is computed.** The variance around another point is
         $\code{around_old}{\overline{(x - \hat\mu)^2}} = \code{batch_var}{\overline{(x - m)^2}} + (\code{batch_mean}{m} - \code{self.running_mean}{\hat\mu})^2$,
         and [both terms][labml_ws.running_statistics.channel_moments] come without cancellation. The shortcut
-        $\overline{x^2} - \code{batch_mean}{m^2}$ does not: in float32, at variance 1, it is easily 10 % off at
+        $\overline{\code{x}{x^2}} - \code{batch_mean}{m^2}$ does not: in float32, at variance 1, it is easily 10 % off at
         mean 1000 and negative at 3000, and the root of that is `nan`.
 
         Torch's running variance divides by one less than the number of values; $\code{around_old}{v_c}$ is a plain
         mean. An empty batch changes nothing.
 
+        * $\code{x}{x_c}$: the input
         * $\code{batch_mean}{m_c}$: the mean of this batch; $\code{batch_var}{\overline{(x - m)^2}}$: the variance of
           this batch, `[C]` each
         * `count`: how many values they are of

@@ -43,7 +43,7 @@ outputs differ. [Fold][labml_ws.convert.fold] first, and save that; or look for
 [the mark][labml_ws.layers.Standardized._save_to_state_dict] that these layers leave in a checkpoint.
 
 **Around the layers.** `torch.compile`, `torch.export`, `torch.fx` and `torch.jit` take them as they take torch's, and
-several micro-batches of one step can [share one $\hat W$][labml_ws.once].
+several micro-batches of one step can [share one $\code{self.w_hat}{\hat W}$][labml_ws.once].
 """
 
 import warnings
@@ -91,7 +91,7 @@ class Standardized(nn.Module):
         return F.layer_norm(self.weight, self.weight.shape[1:], eps=self.eps)
 
     # What the layer computes with. `weight` stays the trained parameter, so the optimizer needs no change. Where several
-    # passes share one $\hat W$, [`standardize_once`][labml_ws.once] keeps it here. (TorchScript
+    # passes share one $\code{w_hat}{\hat W}$, [`standardize_once`][labml_ws.once] keeps it here. (TorchScript
     # leaves out what stands below the first `if`, and would not leave out the second half of an `and`.)
     @property
     def w_hat(self) -> Tensor:

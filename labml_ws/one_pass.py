@@ -67,19 +67,19 @@ def in_one_pass(x: Tensor, first: RunningStatistics, second: Any) -> Tensor:
     numbers: the variance of the whole is the mean of the parts' variances and the variance of the parts' means.
 
     \begin{align}
-    \code{center}{m_{bg}} &= \overline{\code{level}{l_{bc}}} \\
-    \code{spread}{s_{bg}^2} &=
-      \overline{\code{scale}{a_c^2} \code{var}{\sigma_{bc}^2} + (\code{level}{l_{bc}} - \code{center}{m_{bg}})^2}
+    \code{center}{\mu_{bq}} &= \overline{\code{level}{l_{bc}}} \\
+    \code{spread}{\sigma_{bq}^2} &=
+      \overline{\code{scale}{a_c^2} \code{var}{\sigma_{bc}^2} + (\code{level}{l_{bc}} - \code{center}{\mu_{bq}})^2}
     \end{align}
 
-    with a bar for the mean over the channels of group $g$. All in all, with the group's own scale and shift $\gamma_g$ and $\beta_g$,
+    with a bar for the mean over the channels of group $q$. All in all, with the group's own scale and shift $\gamma_q$ and $\beta_q$,
 
-    $$y = \code{slope}{p_{bc}} \, (\code{x}{x} - \code{mean}{\mu_{bc}}) + \code{value}{q_{bc}}, \qquad
-    \code{slope}{p_{bc}} = \code{root}{r_{bg}} \code{scale}{a_c}, \quad
-    \code{value}{q_{bc}} = \code{root}{r_{bg}} (\code{level}{l_{bc}} - \code{center}{m_{bg}}) + \beta_g, \quad
-    \code{root}{r_{bg}} = \frac{\gamma_g}{\sqrt{\code{spread}{s_{bg}^2} + \epsilon}}.$$
+    $$y = \code{slope}{p_{bc}} \, (\code{x}{x} - \code{mean}{\mu_{bc}}) + \code{value}{u_{bc}}, \qquad
+    \code{slope}{p_{bc}} = \code{root}{\rho_{bq}} \code{scale}{a_c}, \quad
+    \code{value}{u_{bc}} = \code{root}{\rho_{bq}} (\code{level}{l_{bc}} - \code{center}{\mu_{bq}}) + \beta_q, \quad
+    \code{root}{\rho_{bq}} = \frac{\gamma_q}{\sqrt{\code{spread}{\sigma_{bq}^2} + \epsilon}}.$$
 
-    Everything between the tables of moments and the tables $\code{slope}{p}$ and $\code{value}{q}$ is small, and autograd
+    Everything between the tables of moments and the tables $\code{slope}{p}$ and $\code{value}{u}$ is small, and autograd
     takes care of it. No square of a mean is ever subtracted from a mean of squares.
 
     * $\code{mean}{\mu_{bc}}$, $\code{var}{\sigma_{bc}^2}$: mean and variance of each channel of each image
@@ -88,9 +88,9 @@ def in_one_pass(x: Tensor, first: RunningStatistics, second: Any) -> Tensor:
     * $\code{scale}{a_c}$: what the batch norm multiplies a channel by
     * $\code{level}{l_{bc}}$: the mean of a channel of an image behind the batch norm
     * $\code{size}{C/G}$: how many channels a group has
-    * $\code{center}{m_{bg}}$, $\code{spread}{s_{bg}^2}$: mean and variance of a group of an image behind the batch norm
-    * $\code{root}{r_{bg}}$: what the channel norm multiplies a group of an image by
-    * $\code{slope}{p_{bc}}$, $\code{value}{q_{bc}}$: what scales a channel of an image, and what its mean becomes
+    * $\code{center}{\mu_{bq}}$, $\code{spread}{\sigma_{bq}^2}$: mean and variance of a group of an image behind the batch norm
+    * $\code{root}{\rho_{bq}}$: what the channel norm multiplies a group of an image by
+    * $\code{slope}{p_{bc}}$, $\code{value}{u_{bc}}$: what scales a channel of an image, and what its mean becomes
     """
     mean, var = Moments.apply(x)  # [B, C] each
     batch_mean, batch_var = pooled(mean, var)  # [C] each
@@ -114,7 +114,7 @@ def scale_and_shift(x: Tensor, center: Tensor, slope: Tensor, value: Tensor) -> 
     r"""
     ## One number each for a channel of an image
 
-    $$\code{slope}{p_{bc}} \, (\code{x}{x} - \code{center}{\mu_{bc}}) + \code{value}{q_{bc}}$$
+    $$\code{slope}{p_{bc}} \, (\code{x}{x} - \code{center}{\mu_{bc}}) + \code{value}{u_{bc}}$$
 
     * `x`: `[B, C, *]`, contiguous
     * `center`, `slope`, `value`: what is subtracted, what it is multiplied by, and what is added, `[B, C]` each
@@ -141,11 +141,11 @@ class Moments(torch.autograd.Function):
     r"""
     ## The moments, and their gradient
 
-    Of $n$ positions, a value $x$ has the share $\frac{1}{n}$ in the mean and $\frac{2}{n} (x - \mu_{bc})$ in the variance. So what goes
+    Of $N$ positions, a value $x$ has the share $\frac{1}{N}$ in the mean and $\frac{2}{N} (x - \code{mean}{\mu_{bc}})$ in the variance. So what goes
     back to it is again a scale and a shift,
 
-    $$\code{slope}{\frac{2}{n} \frac{\partial L}{\partial \sigma_{bc}^2}} \, (x - \code{mean}{\mu_{bc}})
-    + \code{value}{\frac{1}{n} \frac{\partial L}{\partial \mu_{bc}}}.$$
+    $$\code{slope}{\frac{2}{N} \frac{\partial L}{\partial \sigma_{bc}^2}} \, (x - \code{mean}{\mu_{bc}})
+    + \code{value}{\frac{1}{N} \frac{\partial L}{\partial \mu_{bc}}}.$$
 
     The group norm that [finds the moments][labml_ws.running_statistics.image_moments] also has a gradient with respect to them, but takes a dozen
     copies of the input for it. This one takes one, and is itself made of steps that can be differentiated, so second gradients are right as

@@ -34,8 +34,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch import distributed as dist
 
-# How many passes may lie between one and its repetition, each kept as three numbers per channel. In training by
-# micro-batches it is one. A head that five levels of a pyramid share needs five, a pipeline as many as are under way.
+# How many passes may lie between one and its repetition, each kept as three numbers per channel. Where each micro-batch
+# is followed by its backward pass, it is one. A head that five levels of a pyramid share needs five, a pipeline as many as are under way.
 PASSES = 16
 
 
@@ -268,14 +268,18 @@ def pooled(mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
     r"""
     Mean and variance of each channel from those of its images, `[B, C]` each to `[C]` each:
 
-    $$\mu_c = \overline{\code{mean}{\mu_{bc}}} \qquad
-    \sigma_c^2 = \overline{\code{var}{\sigma_{bc}^2}} + \overline{(\code{mean}{\mu_{bc}} - \mu_c)^2}$$
+    $$\code{whole}{\mu_c} = \overline{\code{mean}{\mu_{bc}}} \qquad
+    \code{spread}{\sigma_c^2} = \overline{\code{var}{\sigma_{bc}^2}}
+    + \overline{(\code{mean}{\mu_{bc}} - \code{whole}{\mu_c})^2}$$
 
     with a bar for the mean over the images $b$. Both terms are positive, so nothing cancels, as it does in
-    $\overline{x^2} - \mu^2$: at mean 3000 and variance 1, float32 is right to two parts in $10^5$.
+    $\overline{x^2} - \code{whole}{\mu^2}$: at mean 3000 and variance 1, float32 is right to two parts in $10^5$.
+
+    * $\code{whole}{\mu_c}$, $\code{spread}{\sigma_c^2}$: mean and variance of a channel over all images
     """
     whole = mean.mean(0)  # [C]
-    return whole, (var + (mean - whole).square()).mean(0)
+    spread = (var + (mean - whole).square()).mean(0)
+    return whole, spread
 
 
 def over_processes(

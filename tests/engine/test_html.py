@@ -176,13 +176,15 @@ def test_no_id_comes_twice_and_links_follow_the_renamed(
 def test_a_second_block_on_a_page_knows_the_ids_of_the_first(
     project: Path, handler: AnnotatedHandler
 ) -> None:
+    both = "\n".join(f"::: {name}\n    handler: annotated\n" for name in ("page", "other"))
+    (project / "docs" / "both.md").write_text(both)
     source = '"""# T\n\n## Notes\n"""\n\nx = 1\n\n# A step.\ny = 2\n'
     one = page(project, handler, source)
     (project / "other.py").write_text(source)
     chosen = handler.get_options({})
     two = handler.render(handler.collect("other", chosen), chosen)
     assert {"page", "notes", "a-step", "L6"} <= set(ids(one))
-    assert {"other", "notes-2", "a-step-2", "other.L6"} <= set(ids(two))
+    assert {"other", "notes-2", "a-step-2", "other-L6"} <= set(ids(two))
     assert set(ids(one)) & set(ids(two)) == set()
     for html in (one, two):
         assert set(re.findall(r'href="#([^"]+)"', html)) <= set(ids(html))

@@ -152,7 +152,7 @@ def test_page_quotes_what_dividing_by_one_less_does(page: Any, prose: dict[str, 
         larger = math.sqrt(fan_in / (fan_in - 1)) - 1
         assert float(quoted[:-2]) == round(100 * larger, 1 if fan_in == 9 else 2)
         assert quoted in text
-    shorter = page.distance(page.authors_bcn, page.weights(9, 1.0))
+    shorter = page.deviation(page.authors_bcn, page.weights(9, 1.0))
     assert round(100 * shorter, 1) == 5.7
     assert "5.7 % shorter" in text
 
@@ -165,14 +165,14 @@ def test_page_says_what_less_eps_does_to_large_layers_at_default_initialization(
 ) -> None:
     torch.manual_seed(0)
     weight = nn.Conv2d(512, 64, 3).weight.detach()
-    assert 0.055 < page.distance(page.FORMS[name], weight) < 0.075
+    assert 0.055 < page.deviation(page.FORMS[name], weight) < 0.075
     longer = of_unit_variance(name, page.FORMS[name](weight)).norm() / page.paper(weight).norm()
     assert longer > 1.05
 
 
 def test_page_says_that_there_is_no_common_result_for_narrow_filters(page: Any) -> None:
     weight = page.weights(576, 1e-4)
-    errors = {name: page.distance(form, weight) for name, form in page.FORMS.items()}
+    errors = {name: page.deviation(form, weight) for name, form in page.FORMS.items()}
     same = {name for name, error in errors.items() if error < 1e-4}
     assert same == {"ours", "paper", "printed", "BCN, labml", "lucidrains"}
     assert errors["timm"] > 2 < errors["NFNets"]
@@ -184,7 +184,7 @@ def test_page_says_that_there_is_no_common_result_for_narrow_filters(page: Any) 
 )
 def test_page_says_that_at_0_02_eps_counts_1_to_2_percent(page: Any, name: str) -> None:
     for fan_in in (27, 576, 4608):
-        error = page.distance(page.FORMS[name], page.weights(fan_in, 0.02))
+        error = page.deviation(page.FORMS[name], page.weights(fan_in, 0.02))
         assert 0.005 < error < 0.025
 
 
@@ -208,18 +208,18 @@ def test_page_quotes_what_rounding_costs_in_bfloat16(page: Any) -> None:
     for std in (1e-4, 0.02):
         for fan_in in page.SHAPES:
             weight = page.weights(fan_in, std, torch.bfloat16)
-            assert page.distance(page.standardize, weight) == pytest.approx(0.0016, abs=2e-4)
-            assert page.distance(page.paper, weight) == pytest.approx(0.003, abs=5e-4)
+            assert page.deviation(page.standardize, weight) == pytest.approx(0.0016, abs=2e-4)
+            assert page.deviation(page.paper, weight) == pytest.approx(0.003, abs=5e-4)
     weight = page.weights(576, 0.02, torch.bfloat16)
-    one_less, not_less = (page.distance(f, weight) for f in (page.authors_bcn, page.paper))
+    one_less, not_less = (page.deviation(f, weight) for f in (page.authors_bcn, page.paper))
     assert one_less == pytest.approx(not_less, rel=0.1)
-    assert 0.4 < page.distance(page.lucidrains, weight) < 0.55
+    assert 0.4 < page.deviation(page.lucidrains, weight) < 0.55
 
 
 def test_page_says_what_becomes_of_fp16(page: Any) -> None:
     half, full = page.weights(576, 1e-4, torch.float16), page.weights(576, 1e-4)
-    errors = {name: page.distance(form, half) for name, form in page.FORMS.items()}
-    expected = {name: page.distance(form, full) for name, form in page.FORMS.items()}
+    errors = {name: page.deviation(form, half) for name, form in page.FORMS.items()}
+    expected = {name: page.deviation(form, full) for name, form in page.FORMS.items()}
     assert math.isnan(errors.pop("BiT"))
     assert errors.pop("JAX") > 10 * expected.pop("JAX") > 200
     for name in ("timm", "timm's BiT", "timm scaled", "authors"):
@@ -258,7 +258,7 @@ def test_page_says_whose_gradient_is_nan_for_a_constant_filter(page: Any) -> Non
 
 def test_page_says_that_only_the_printed_form_suffers_from_a_distant_mean(page: Any) -> None:
     weight = page.weights(576, 1.0, mean=1000.0)
-    errors = {name: page.distance(form, weight) for name, form in page.FORMS.items()}
+    errors = {name: page.deviation(form, weight) for name, form in page.FORMS.items()}
     assert errors.pop("printed") > 0.02
     one_less = math.sqrt(576 / 575) - 1
     for name, error in errors.items():

@@ -35,11 +35,18 @@ FACTS = r"""
     formulas: shown('.katex').map(e => ({...box(e), mathml: e.querySelector('math') !== null, text: text(e).slice(0, 60)})),
     listings: shown('article pre').map(e => ({...box(e), text: text(e).slice(0, 60)})),
     words: text(prose),
-    sections: shown('.annotated > .sec').map(s => {
-      const [prose, code] = [s.querySelector(':scope > .prose'), s.querySelector(':scope > .code')];
-      const lead = prose?.querySelector(':scope > :not(.permalink)');
-      const tall = lead?.matches('div.math, h1, h2') ? lead.getBoundingClientRect().height : 0;
-      return {text: text(s).slice(0, 60), prose: prose && box(prose), code: code && box(code), tall};
+    sections: shown('.annotated .sec').map(s => {
+      const part = selector => s.querySelector(`:scope > ${selector}`);
+      const [head, prose, code] = [part(':is(h1, h2, h3, h4, h5, h6):not(.heard)'), part('.prose'), part('.code')];
+      // What is read stands under its heading, if that is one to see; a heading's padding belongs to the place, not to its words.
+      const read = [head, prose].filter(e => e).map(box), lead = head ?? prose?.firstElementChild;
+      const tall = lead?.matches('div.math, h1, h2') ? lead.getBoundingClientRect().height - parseFloat(getComputedStyle(lead).paddingTop) : 0;
+      const over = {
+        left: Math.min(...read.map(r => r.left)), right: Math.max(...read.map(r => r.right)),
+        top: Math.min(...read.map(r => r.top)), bottom: Math.max(...read.map(r => r.bottom)),
+        width: Math.max(...read.map(r => r.width)), height: read.reduce((sum, r) => sum + r.height, 0),
+      };
+      return {text: text(s).slice(0, 60), prose: read.length ? over : null, code: code && box(code), tall};
     }),
     images: shown('img:not([loading=lazy])').map(e => ({src: e.currentSrc || e.src, drawn: e.complete && e.naturalWidth > 0})),
     fonts: [...document.fonts].filter(f => f.status === 'error').map(f => f.family),

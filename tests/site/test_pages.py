@@ -149,14 +149,27 @@ def test_a_constant_beside_the_introduction_is_not_cut(
     assert (cut, covered) == ([], [])
 
 
-def test_below_a_wide_figure_nothing_shows_through(browser: Browser, address: str) -> None:
+# How far below each wide figure the next section begins, within the figure's own or after it, or the line that ends the page.
+BELOW = """() => [...document.querySelectorAll('.annotated .sec > .wide')].map(wide => {
+  const next = [...document.querySelectorAll('.annotated .sec, .annotated > .take')]
+    .find(e => wide.compareDocumentPosition(e) & Node.DOCUMENT_POSITION_FOLLOWING);
+  return [next.className, next.getBoundingClientRect().top - wide.getBoundingClientRect().bottom];
+})"""
+
+
+def test_below_a_wide_figure_nothing_shows_through(
+    browser: Browser, address: str, page_names: list[str]
+) -> None:
     tab = browser.new_page(viewport={"width": WIDTHS[0], "height": HEIGHT})
-    tab.goto(f"{address}/tutorials/small_batches.html", wait_until="load")
-    place = "e => { const r = document.querySelector(e).getBoundingClientRect(); return [r.top, r.bottom]; }"
-    last = tab.evaluate(place, ".annotated > .sec:last-of-type > .wide")
-    take = tab.evaluate(place, ".annotated > .take")
+    gaps = []
+    for name in page_names:
+        if name.startswith("tutorials/"):
+            tab.goto(f"{address}/{name}", wait_until="load")
+            gaps += [(name, *gap) for gap in tab.evaluate(BELOW)]
     tab.close()
-    assert abs(take[0] - last[1]) <= 1
+    assert {"small_batches", "landscape"} <= {Path(name).stem for name, _, _ in gaps}
+    assert "take" in {following for _, following, _ in gaps}
+    assert [gap for gap in gaps if abs(gap[2]) > 1] == []
 
 
 def test_a_figure_s_pixels_come_when_it_is_scrolled_to(browser: Browser, address: str) -> None:

@@ -9,8 +9,8 @@ from mkdocstrings_handlers.annotated.read.module import read_module
 from mkdocstrings_handlers.annotated.understand import symbols
 
 # An index, or a square, of a letter that is explained without: `\mu_i`, `W_{i,j}^2`.
-INDEX = re.compile(r"_(?:\{i,j\}|[ijcq])(?![\w{])")
-SQUARE = re.compile(r"(?<=[Wxmu])\^2$")
+INDEX = re.compile(r"_(?:\{(?:i,j|b[cq])\}|[ijcq])(?![\w{])")
+SQUARE = re.compile(r"(?<=[Wxmu])\^2$|(?<=^a)\^2$")
 
 
 def plain(symbol: str) -> str:
@@ -67,6 +67,7 @@ def test_no_name_is_listed_that_no_formula_ties(
         (r"\hat W_{i,j}", r"\hat W"),
         ("W_{i,j}^2", "W"),
         (r"\hat\sigma_c^2", r"\hat\sigma^2"),
+        (r"\mu_{bc}", r"\mu"),
         ("C_{in}", "C_{in}"),
         (r"\sqrt{\sigma^2 + \epsilon}", r"\sqrt{\sigma^2 + \epsilon}"),
     ],

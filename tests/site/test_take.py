@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -74,14 +75,22 @@ def test_a_section_is_copied_as_it_stands_in_the_source(
 def test_a_demo_is_copied_without_what_indents_it(
     context: BrowserContext, bases: dict[str, str], root: Path
 ) -> None:
+    source = (root / MODULE).read_text().split("\n")
     page = context.new_page()
     page.goto(f"{bases['http']}/{PAGE}")
-    button = page.locator(".sec button.corner").last
+    code = page.locator(".sec > .code", has=page.locator("button.corner")).last
+    numbers = [
+        int(n[1:]) for n in code.locator(".l[id]").evaluate_all("all => all.map(l => l.id)")
+    ]
+    lines = source[numbers[0] - 1 : numbers[-1]]
+    assert numbers[0] > source.index('if __name__ == "__main__":') + 1
+    assert lines[0].startswith("    ")
+    button = code.locator("button.corner")
     button.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("status").filter(has_text="Copied")).to_be_visible()
     copied = clipboard(page)
-    assert copied.startswith("from torch.utils.benchmark import Timer")
+    assert copied.rstrip() == dedent("\n".join(lines))
     compile(copied, "pasted", "exec")
 
 

@@ -159,7 +159,8 @@ def test_a_demo_that_fails_stops_the_build_with_its_line(
 
 def test_a_record_goes_with_its_module(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run.subprocess, "run", lambda *_, **__: None)
-    for name in ("steps", "vgg"):
+    (project / "labml_ws" / "experiment").mkdir()
+    for name in ("steps", "experiment/vgg"):
         (project / "labml_ws" / f"{name}.py").write_text(DEMO)
     run.main()
     (project / "labml_ws" / "steps.py").unlink()

@@ -323,7 +323,8 @@ class Scopes:
             target, _ = (
                 owner.parent.look_up(base.id) if isinstance(base, ast.Name) else (None, None)
             )
-            inner = self.scopes.get((target or "").removeprefix(f"{self.module}."))
+            # Of a base class from elsewhere nothing is known here.
+            inner = self.scopes.get(target.removeprefix(f"{self.module}.")) if target else None
             if inner and (method := self._method(name, inner, through | {owner.name})):
                 return method
         return None

@@ -63,8 +63,8 @@ INNER = {
         quantized utils
     """,
     "torch.nn.utils": """
-        clip_grad convert_parameters fusion init memory_format parametrizations parametrize rnn
-        stateless
+        clip_grad convert_parameters fusion init memory_format parametrizations parametrize prune
+        rnn stateless
     """,
     "torch.optim": "lr_scheduler swa_utils",
 }
