@@ -6,8 +6,10 @@ here as well: the network, and what trains it.
 """
 
 import itertools
+import math
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -20,6 +22,17 @@ from labml_ws.batch_channel_norm import BatchChannelNorm, BatchNorm
 from labml_ws.experiment.ablations import Driven, VariantConv2d
 from labml_ws.experiment.vgg import VGG, scaled
 from labml_ws.layers import Conv2d, Linear
+
+# Of the settings, those that a run's name begins with, and those that its numbers hardly depend on.
+UNNAMED = {"ws", "norm", "estimate", "variant", "width", "batch_size", "seed"} | {
+    *("cpu", "threads", "out", "measure", "half_weights", "note"),
+}
+# How a name abbreviates the others. A word says by itself what it sets: `sgd`, `one-cycle`.
+SHORT = {
+    "learning_rate": "rate",
+    "train_images": "images",
+    "weight_decay": "decay",
+} | dict.fromkeys(("data", "optimizer", "schedule", "mixed_precision"), "")
 
 
 @dataclass(frozen=True)
@@ -100,10 +113,17 @@ class Config:
 
     @property
     def name(self) -> str:
-        """The run's name, made from the settings that runs are most often told apart by."""
+        """The run's name: network, width, batch size and seed, and every other setting of the result that is not its default."""
         norm = self.norm if self.norm != "bcn" or self.estimate else "bcn-batch"
         ws = "" if not self.ws else "ws-" if self.variant == "paper" else f"{self.variant}-"
-        return f"{ws}{norm}-width{self.width:g}-batch{self.batch_size}-seed{self.seed}"
+        parts = [f"{ws}{norm}-width{self.width:g}-batch{self.batch_size}-seed{self.seed}"]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name not in UNNAMED and value != field.default:
+                word = Path(value).resolve().name if isinstance(value, str) else str(value)
+                title = SHORT.get(field.name, field.name.replace("_", "-"))
+                parts.append(title if value is True else f"{title}{word}")
+        return re.sub(r"[^\w.+-]", "_", "-".join(parts))
 
     @property
     def folder(self) -> Path:
@@ -119,10 +139,24 @@ class Config:
                 raise ValueError(f"expected {option} of at least {minimum}, got {value}")
         if self.drive and self.norm not in ("bn", "gn", "ln"):
             raise ValueError(f"expected --norm bn, gn or ln with --drive, got {self.norm}")
-        if not 0 <= self.momentum <= 1:
-            raise ValueError(f"expected --momentum from 0 to 1, got {self.momentum}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"expected --learning-rate above 0, got {self.learning_rate}")
+        # `not (a <= x)` also refuses `nan`.
+        ranges = {
+            "momentum": (0 <= self.momentum <= 1, "from 0 to 1"),
+            "width": (0 < self.width <= 16, "above 0 and at most 16 (3.8 billion weights)"),
+            "learning_rate": (0 < self.learning_rate < math.inf, "above 0, and finite"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "of at least 0, and finite"),
+            "drive": (0 <= self.drive < math.inf, "of at least 0, and finite"),
+            "seed": (0 <= self.seed < 2**32, "from 0 to 4294967295"),
+            "threads": (self.threads <= 1024, "of at most 1024"),
+        }
+        for field, (possible, expected) in ranges.items():
+            if not possible:
+                option = f"--{field.replace('_', '-')}"
+                raise ValueError(f"expected {option} {expected}, got {getattr(self, field)}")
+        if self.out is not None and not self.out.name:
+            raise ValueError(
+                f"expected --out with the name of a folder for this run alone, got '{self.out}'"
+            )
 
 
 def build(config: Config) -> VGG:
@@ -133,6 +167,14 @@ def build(config: Config) -> VGG:
     groups don't divide a layer's channels.
     """
     groups = max(1, round(config.groups * config.width))
+    blocks = scaled(config.width)
+    uneven = [c for block in blocks for c in block if c % groups]
+    if uneven and config.norm in ("bcn", "gn"):
+        raise ValueError(
+            f"expected --groups that divide the channels of every layer, got --groups "
+            f"{config.groups}: at --width {config.width:g} these are {groups} groups "
+            f"for {uneven[0]} channels"
+        )
     norms: dict[str, Callable[[int], nn.Module] | None] = {
         "bcn": lambda channels: BatchChannelNorm(
             channels, groups, momentum=config.momentum, estimate=config.estimate
@@ -150,7 +192,7 @@ def build(config: Config) -> VGG:
         # Every layer has offsets of its own.
         seeds, plain, drive = itertools.count(), norm, config.drive
         norm = lambda channels: Driven(plain(channels), drive, seed=next(seeds))  # noqa: E731
-    model = VGG(scaled(config.width), conv=conv, norm=norm)
+    model = VGG(blocks, conv=conv, norm=norm)
     if config.ws_classifier:
         model.classifier = Linear(model.classifier.in_features, model.classifier.out_features)
     return model

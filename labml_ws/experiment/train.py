@@ -6,6 +6,9 @@ First the run as a whole, then its three parts: what is made ready, one epoch, t
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import islice
 from typing import Any
 
 import torch
@@ -15,7 +18,11 @@ from torch.nn import functional as F
 from labml_ws.experiment import cifar10
 from labml_ws.experiment.config import Config, build, optimization
 from labml_ws.experiment.measure import snapshot
-from labml_ws.experiment.record import Record
+from labml_ws.experiment.writing import Record
+from labml_ws.once import standardize_once
+
+# A cross-entropy (nats) that no training comes back from: the logits are ten thousand apart. Recorded runs stay below 20.
+EXPLODED = 1e4
 
 
 def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
@@ -26,21 +33,11 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
     * returns the last epoch's row of the metrics: losses (mean cross-entropy, in nats, that is with the natural
       logarithm), accuracies (0 to 1), times (seconds)
 
-    Writes [the record][labml_ws.experiment.record.Record] as it goes. Raises `FileExistsError` when its folder already holds one,
-    `ValueError` for a batch larger than the training set, and `FloatingPointError` when the loss is no longer finite.
+    Writes [the record][labml_ws.experiment.writing.Record] as it goes. Raises `FileExistsError` when its folder already holds one,
+    `OSError` where it can't be written, `ValueError` for settings that don't fit the data or the machine, and
+    `FloatingPointError` when the loss explodes.
     """
-    training = Training(config, images)
-    training.measure()
-    row: dict[str, Any] = {}
-    for epoch in range(1, config.epochs + 1):
-        row = training.epoch(epoch)
-        print(
-            f"epoch {epoch}/{config.epochs}: loss {row['train_loss']:.3f}, "
-            f"accuracy {row['train_accuracy']:.1%}, test accuracy {row['test_accuracy']:.1%}, "
-            f"{row['images_per_second']:.0f} images/s",
-            flush=True,
-        )
-    return row
+    return Training(config, images).run()
 
 
 class Training:
@@ -56,11 +53,10 @@ class Training:
         from accelerate.utils import set_seed
 
         self.config = config
-        self.accelerator = Accelerator(
-            mixed_precision=config.mixed_precision,
-            gradient_accumulation_steps=config.accumulate,
-            cpu=config.cpu,
-        )
+        self.accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=config.cpu)
+        device = self.accelerator.device
+        if config.mixed_precision == "fp16" and device.type == "cpu":
+            raise ValueError("expected --mixed-precision no or bf16 on a CPU, got fp16")
         if config.threads:
             torch.set_num_threads(config.threads)
         set_seed(config.seed)
@@ -79,15 +75,37 @@ class Training:
         self.done, self.total = 0, config.epochs * len(batches)
         updates = config.epochs * -(-len(batches) // config.accumulate)
         optimizer, scheduler = optimization(config, model, updates)
-        self.model, self.optimizer, self.batches, self.test, self.scheduler = (
-            self.accelerator.prepare(model, optimizer, batches, test, scheduler)
+        self.model, self.optimizer, self.batches, self.test = self.accelerator.prepare(
+            model, optimizer, batches, test
         )
-        device = self.accelerator.device
+        self.scheduler = scheduler
         self.record = Record(config, images, device)
         # The statistics of the training set, also for the test images: nothing may be learned from those.
         mean, std = cifar10.channel_stats(images.train_x)
         self.mean, self.std = mean.to(device), std.to(device)
         self.generator = torch.Generator(device).manual_seed(config.seed)
+
+    def run(self) -> dict[str, Any]:
+        """
+        ### The run
+
+        Returns the last epoch's row of the metrics, and prints a line per epoch.
+        """
+        config, row = self.config, dict[str, Any]()
+        try:
+            self.measure()
+            for epoch in range(1, config.epochs + 1):
+                row = self.epoch(epoch)
+                print(
+                    f"epoch {epoch}/{config.epochs}: loss {row['train_loss']:.3f}, "
+                    f"accuracy {row['train_accuracy']:.1%}, "
+                    f"test accuracy {row['test_accuracy']:.1%}, "
+                    f"{row['images_per_second']:.0f} images/s",
+                    flush=True,
+                )
+        finally:
+            self.record.close()
+        return row
 
     # What `--measure` looks at, the same images at every step: the first of the subset and of the test set.
     def measure(self) -> None:
@@ -109,70 +127,100 @@ class Training:
         """
         from tqdm.auto import tqdm
 
-        config, accelerator, device = self.config, self.accelerator, self.accelerator.device
+        config, steps = self.config, len(self.batches)
         self.model.train()
-        start = time.perf_counter()
-        # The sums stay on the device: reading a number off a GPU at every step would make the two wait for each other.
-        total_loss = torch.zeros((), device=device)
-        correct = torch.zeros((), device=device)
-        seen = 0
+        start, step = time.perf_counter(), 0
+        self.totals = torch.zeros(2, device=self.accelerator.device)
+        self.seen = 0
+        batches = iter(self.batches)
         title = f"epoch {number}/{config.epochs}"
-        progress = tqdm(self.batches, title, unit="step", disable=None, leave=False)
-        for step, (x, y) in enumerate(progress, 1):
-            x = cifar10.normalize(x, self.mean, self.std)
-            x = cifar10.augment(x, self.generator, flip=self.images.flip)  # [B, 3, 32, 32]
-            # **What is a micro-batch?** A step of one or two images. The papers' runs with GN and WS simulate it: they
-            # gather the gradients of many such steps before the weights change (Caffe's `iter_size`). `--accumulate`
-            # does the same; Accelerate holds the optimizer back until it is time. GroupNorm cannot tell this from a
-            # large batch. BatchNorm can, as its statistics are still those of the small one.
-            with accelerator.accumulate(self.model):
-                logits = self.model(x)  # [B, 10]
-                loss = F.cross_entropy(logits, y)
-                accelerator.backward(loss)
-                self.optimizer.step()
-                self.scheduler.step()
-                self.optimizer.zero_grad()
-            total_loss += loss.detach() * len(y)
-            correct += (logits.argmax(dim=1) == y).sum()
-            seen += len(y)
-            self.done += 1
-            if config.measure and self.done % config.measure == 0 and self.done < self.total:
-                self.measure()
-            if step % 50 == 0 or step == len(self.batches):
-                mean_loss, accuracy = (total_loss / seen).item(), (correct / seen).item()
-                self.report(number, step, loss.item(), mean_loss)
-                speed = seen / (time.perf_counter() - start)
-                progress.set_postfix_str(
-                    f"loss {mean_loss:.3f}, accuracy {accuracy:.1%}, {speed:.0f} images/s"
-                )
+        with tqdm(None, title, steps, unit="step", disable=None, leave=False) as progress:
+            while step < steps:
+                # The last group of an epoch may be smaller.
+                size = min(config.accumulate, steps - step)
+                loss = self.update(batches, size)
+                step += size
+                self.done += size
+                progress.update(size)
+                if (
+                    config.measure
+                    and self.done < self.total
+                    and self.done % config.measure < size
+                ):
+                    self.measure()
+                if step % 50 < size or step == steps:
+                    mean_loss, accuracy = (self.totals / self.seen).tolist()
+                    self.report(number, step, loss.item(), mean_loss)
+                    speed = self.seen / (time.perf_counter() - start)
+                    progress.set_postfix_str(
+                        f"loss {mean_loss:.3f}, accuracy {accuracy:.1%}, {speed:.0f} images/s"
+                    )
         train_seconds = time.perf_counter() - start
+        mean_loss, accuracy = (self.totals / self.seen).tolist()
+        # First what cost an epoch, then what may fail.
+        self.record.save_weights(self.accelerator.unwrap_model(self.model))
         test_loss, test_accuracy = evaluate(self.model, self.test, self.mean, self.std)
+        # After a few steps the running statistics may be far off, so a large loss is no more than that.
+        self.stop_above(math.inf, number, step, test_loss, "test loss")
         if number == config.epochs:
             self.measure()
-        row = self.record.add(
+        return self.record.add(
             kind="epoch",
             epoch=number,
-            train_loss=(total_loss / seen).item(),
-            train_accuracy=(correct / seen).item(),
+            train_loss=mean_loss,
+            train_accuracy=accuracy,
             test_loss=test_loss,
             test_accuracy=test_accuracy,
             train_seconds=train_seconds,
-            images_per_second=seen / train_seconds,
+            images_per_second=self.seen / train_seconds,
         )
-        self.record.save_weights(accelerator.unwrap_model(self.model))
-        return row
 
-    # A loss of `nan` does not recover, so stop here, with the epochs before it safely recorded.
+    def update(self, batches: Iterator[tuple[Tensor, Tensor]], size: int) -> Tensor:
+        """
+        ### One update of the weights
+
+        * `batches`: where the next batches come from; `size`: how many of them the gradient is the mean of
+        * returns the loss of the last one
+
+        **What is a micro-batch?** A batch of one or two images. The papers' runs with GN and WS simulate it: they gather the
+        gradients of many such batches before the weights change (Caffe's `iter_size`). `--accumulate` does the same.
+        GroupNorm cannot tell this from a large batch. BatchNorm can, as its statistics are still those of the small one.
+        Until the weights change, they are [standardized once][labml_ws.once.standardize_once].
+        """
+        loss = torch.zeros(())
+        with standardize_once(self.model) if size > 1 else nullcontext():
+            for x, y in islice(batches, size):
+                x = cifar10.normalize(x, self.mean, self.std)
+                x = cifar10.augment(x, self.generator, flip=self.images.flip)  # [B, 3, 32, 32]
+                logits = self.model(x)  # [B, 10]
+                loss = F.cross_entropy(logits, y)
+                self.accelerator.backward(loss / size)
+                # The sums stay on the device: reading a number off a GPU at every step would make the two wait for each other.
+                correct = (logits.argmax(dim=1) == y).sum()
+                self.totals += torch.stack([loss.detach() * len(y), correct])
+                self.seen += len(y)
+        self.optimizer.step()
+        # In half precision, a step whose gradient overflowed is left out.
+        if not self.accelerator.optimizer_step_was_skipped:
+            self.scheduler.step()
+        self.optimizer.zero_grad()
+        return loss
+
     def report(self, epoch: int, step: int, loss: float, mean_loss: float) -> None:
-        if not math.isfinite(mean_loss):
-            self.record.add(kind="diverged", epoch=epoch, step=step)
-            raise FloatingPointError(
-                f"the loss is {loss} in epoch {epoch}, step {step}: try a lower --learning-rate "
-                f"than {self.config.learning_rate}, or a normalization "
-                f"(--norm is {self.config.norm})"
-            )
+        for value in (loss, mean_loss):
+            self.stop_above(EXPLODED, epoch, step, value, "loss")
         rate = self.scheduler.get_last_lr()[0]
         self.record.add(kind="step", epoch=epoch, step=step, loss=loss, learning_rate=rate)
+
+    # Such a loss does not recover, so stop here, with the epochs before it safely recorded.
+    def stop_above(self, limit: float, epoch: int, step: int, loss: float, title: str) -> None:
+        if not loss < limit:
+            self.record.add(kind="diverged", epoch=epoch, step=step)
+            raise FloatingPointError(
+                f"the {title} is {loss:.6g} in epoch {epoch}, step {step}, and guessing has 2.3: "
+                f"try a lower --learning-rate than {self.config.learning_rate}, or a "
+                f"normalization (--norm is {self.config.norm})"
+            )
 
 
 @torch.inference_mode()
