@@ -8,6 +8,7 @@ into options, and the comments on them into what `--help` prints.
 import sys
 
 from labml_ws.experiment import cifar10
+from labml_ws.experiment.checkpoint import Stopped
 from labml_ws.experiment.config import Config
 from labml_ws.experiment.decoding import DataError
 from labml_ws.experiment.train import Training
@@ -15,7 +16,7 @@ from labml_ws.experiment.train import Training
 DESCRIPTION = (
     "Train a VGG on CIFAR-10 with Weight Standardization and Batch-Channel Normalization, "
     "and record the run. "
-    "Exit code: 0, the run is recorded; 1, it failed; 2, the settings, the data or the folder "
+    "Exit code: 0, the run is recorded; 1, it failed; 128 + signal, it was stopped and saved; 2, the settings, the data or the folder "
     "cannot be, and nothing was run."
 )
 
@@ -29,6 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     * 0: the run is recorded
     * 1: it began, and failed: the loss exploded, or a file could not be written
+    * 130, 143, 129: it was stopped, by Ctrl-C, SIGTERM or SIGHUP, and has saved what it had
     * 2: it did not begin: a setting, the data or the folder cannot be (what a setting alone shows raises `SystemExit(2)`)
     """
     import tyro
@@ -47,6 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
         row = training.run()
     except (OSError, FloatingPointError) as error:
         return fail(error, 1)
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        return 128 + stop.signal
     print(
         f"{config.name}: test accuracy {row['test_accuracy']:.2%} after {config.epochs} epochs "
         f"in {row['seconds'] / 60:.1f} min, record in {config.folder}"

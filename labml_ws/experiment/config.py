@@ -26,6 +26,7 @@ from labml_ws.layers import Conv2d, Linear
 # Of the settings, those that a run's name begins with, and those that its numbers hardly depend on.
 UNNAMED = {"ws", "norm", "estimate", "variant", "width", "batch_size", "seed"} | {
     *("cpu", "threads", "out", "measure", "half_weights", "note"),
+    *("resume", "checkpoint_steps", "checkpoints"),
 }
 # How a name abbreviates the others. A word says by itself what it sets: `sgd`, `one-cycle`.
 SHORT = {
@@ -108,6 +109,13 @@ class Config:
     measure: int = 0
     # Save the weights in half precision: half the size, for a record that is kept. Running statistics stay in float32.
     half_weights: bool = False
+    # Go on with the run in the folder from its last checkpoint, if it was interrupted.
+    resume: bool = False
+    # Besides the checkpoint at the end of each epoch, one after every so many batches (0: none).
+    checkpoint_steps: int = 0
+    # How many of the last checkpoints stay until the run has ended. In training with Adam, each is three times the size of
+    # the weights.
+    checkpoints: int = 2
     # A remark to keep with the record, on the data for instance.
     note: str = ""
 
@@ -132,8 +140,12 @@ class Config:
 
     def __post_init__(self) -> None:
         """Settings that no run can have are refused at once: `ValueError`, with the option's name and what it takes."""
-        least = {"epochs": 1, "batch_size": 1, "accumulate": 1, "groups": 1}
-        for field, minimum in (least | {"train_images": 0, "measure": 0, "threads": 0}).items():
+        least = dict.fromkeys(
+            ("epochs", "batch_size", "accumulate", "groups", "checkpoints"), 1
+        )
+        for field, minimum in (
+            least | dict.fromkeys(("train_images", "measure", "threads", "checkpoint_steps"), 0)
+        ).items():
             if (value := getattr(self, field)) < minimum:
                 option = f"--{field.replace('_', '-')}"
                 raise ValueError(f"expected {option} of at least {minimum}, got {value}")

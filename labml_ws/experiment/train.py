@@ -5,24 +5,32 @@ First the run as a whole, then its three parts: what is made ready, one epoch, t
 """
 
 import math
+import shlex
+import signal
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labml_ws.experiment import cifar10
+from labml_ws.experiment.checkpoint import Signals, Stopped
 from labml_ws.experiment.config import Config, build, optimization
 from labml_ws.experiment.measure import snapshot
-from labml_ws.experiment.writing import Record
+from labml_ws.experiment.writing import Record, words
 from labml_ws.once import standardize_once
 
 # A cross-entropy (nats) that no training comes back from: the logits are ten thousand apart. Recorded runs stay below 20.
 EXPLODED = 1e4
+# Where a run is, as its attributes say it.
+PROGRESS = ("number", "step", "done", "seen", "epoch_seconds", "totals", "order_state")
+
+T = TypeVar("T")
 
 
 def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
@@ -71,8 +79,10 @@ class Training:
                 f"expected --batch-size of at most {len(images.train_y)}, the training images, "
                 f"got {config.batch_size}"
             )
-        # The batches seen so far, and those of the whole run; with `--accumulate`, fewer updates.
-        self.done, self.total = 0, config.epochs * len(batches)
+        # Where it is: the epoch, the batches seen in it, and in the whole run; with `--accumulate`, fewer updates.
+        self.number, self.step, self.done, self.total = 1, 0, 0, config.epochs * len(batches)
+        # What the order of the next epoch is drawn from.
+        self.order = batches.generator
         updates = config.epochs * -(-len(batches) // config.accumulate)
         optimizer, scheduler = optimization(config, model, updates)
         self.model, self.optimizer, self.batches, self.test = self.accelerator.prepare(
@@ -84,6 +94,10 @@ class Training:
         mean, std = cifar10.channel_stats(images.train_x)
         self.mean, self.std = mean.to(device), std.to(device)
         self.generator = torch.Generator(device).manual_seed(config.seed)
+        self.begin_epoch()
+        self.signals = Signals()
+        if self.record.resumed:
+            self.restore(*self.record.resumed)
 
     def run(self) -> dict[str, Any]:
         """
@@ -93,19 +107,32 @@ class Training:
         """
         config, row = self.config, dict[str, Any]()
         try:
-            self.measure()
-            for epoch in range(1, config.epochs + 1):
-                row = self.epoch(epoch)
-                print(
-                    f"epoch {epoch}/{config.epochs}: loss {row['train_loss']:.3f}, "
-                    f"accuracy {row['train_accuracy']:.1%}, "
-                    f"test accuracy {row['test_accuracy']:.1%}, "
-                    f"{row['images_per_second']:.0f} images/s",
-                    flush=True,
-                )
+            with self.signals:
+                if self.record.resumed:
+                    print(f"going on after batch {self.done} of {self.total}", flush=True)
+                else:
+                    self.measure()
+                while self.number <= config.epochs:
+                    row = self.epoch()
+                    print(
+                        f"epoch {self.number}/{config.epochs}: loss {row['train_loss']:.3f}, "
+                        f"accuracy {row['train_accuracy']:.1%}, "
+                        f"test accuracy {row['test_accuracy']:.1%}, "
+                        f"{row['images_per_second']:.0f} images/s",
+                        flush=True,
+                    )
+                    self.number += 1
+                    self.begin_epoch()
+            self.record.checkpoints.remove()
         finally:
             self.record.close()
         return row
+
+    def begin_epoch(self) -> None:
+        self.step, self.seen, self.epoch_seconds = 0, 0, 0.0
+        # The sums of loss and of right answers.
+        self.totals = torch.zeros(2, device=self.accelerator.device)
+        self.order_state = self.order.get_state()
 
     # What `--measure` looks at, the same images at every step: the first of the subset and of the test set.
     def measure(self) -> None:
@@ -118,28 +145,30 @@ class Training:
             found = snapshot(model.train(), held_out, x, self.images.train_y[:128].to(device))
             self.record.add(kind="measure", step=self.done, **found)
 
-    def epoch(self, number: int) -> dict[str, Any]:
+    def epoch(self) -> dict[str, Any]:
         """
         ### One epoch
 
-        * `number`: which, from 1
-        * returns its row of the metrics
+        Or the rest of it. Returns its row of the metrics.
         """
         from tqdm.auto import tqdm
 
-        config, steps = self.config, len(self.batches)
+        config, steps, number = self.config, len(self.batches), self.number
         self.model.train()
-        start, step = time.perf_counter(), 0
-        self.totals = torch.zeros(2, device=self.accelerator.device)
-        self.seen = 0
+        start = time.perf_counter() - self.epoch_seconds
+        self.order.set_state(self.order_state)
         batches = iter(self.batches)
+        # After a checkpoint: those that were seen.
+        deque(islice(batches, self.step), maxlen=0)
         title = f"epoch {number}/{config.epochs}"
-        with tqdm(None, title, steps, unit="step", disable=None, leave=False) as progress:
-            while step < steps:
+        with tqdm(
+            None, title, steps, initial=self.step, unit="step", disable=None, leave=False
+        ) as progress:
+            while self.step < steps:
                 # The last group of an epoch may be smaller.
-                size = min(config.accumulate, steps - step)
+                size = min(config.accumulate, steps - self.step)
                 loss = self.update(batches, size)
-                step += size
+                self.step += size
                 self.done += size
                 progress.update(size)
                 if (
@@ -148,20 +177,28 @@ class Training:
                     and self.done % config.measure < size
                 ):
                     self.measure()
-                if step % 50 < size or step == steps:
+                if self.step % 50 < size or self.step == steps:
                     mean_loss, accuracy = (self.totals / self.seen).tolist()
-                    self.report(number, step, loss.item(), mean_loss)
+                    self.report(number, self.step, loss.item(), mean_loss)
                     speed = self.seen / (time.perf_counter() - start)
                     progress.set_postfix_str(
                         f"loss {mean_loss:.3f}, accuracy {accuracy:.1%}, {speed:.0f} images/s"
                     )
-        train_seconds = time.perf_counter() - start
+                self.epoch_seconds = time.perf_counter() - start
+                every = config.checkpoint_steps
+                due = self.signals.number or (every and self.done % every < size)
+                if due and self.step < steps:
+                    self.save()
+        next(batches, None)
         mean_loss, accuracy = (self.totals / self.seen).tolist()
         # First what cost an epoch, then what may fail.
         self.record.save_weights(self.accelerator.unwrap_model(self.model))
-        test_loss, test_accuracy = evaluate(self.model, self.test, self.mean, self.std)
+        self.save()
+        test_loss, test_accuracy = evaluate(
+            self.model, self.until_stopped(self.test), self.mean, self.std
+        )
         # After a few steps the running statistics may be far off, so a large loss is no more than that.
-        self.stop_above(math.inf, number, step, test_loss, "test loss")
+        self.stop_above(math.inf, number, self.step, test_loss, "test loss")
         if number == config.epochs:
             self.measure()
         return self.record.add(
@@ -171,8 +208,8 @@ class Training:
             train_accuracy=accuracy,
             test_loss=test_loss,
             test_accuracy=test_accuracy,
-            train_seconds=train_seconds,
-            images_per_second=self.seen / train_seconds,
+            train_seconds=self.epoch_seconds,
+            images_per_second=self.seen / self.epoch_seconds,
         )
 
     def update(self, batches: Iterator[tuple[Tensor, Tensor]], size: int) -> Tensor:
@@ -205,6 +242,54 @@ class Training:
             self.scheduler.step()
         self.optimizer.zero_grad()
         return loss
+
+    def save(self) -> None:
+        """### A checkpoint
+
+        All that the rest of the run depends on. Raises [`Stopped`][labml_ws.experiment.checkpoint.Stopped] if a signal asks
+        for it.
+        """
+        scaler, cuda = self.accelerator.scaler, torch.cuda.is_available()
+        state = {
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": scaler.state_dict() if scaler else None,
+            "progress": {name: getattr(self, name) for name in PROGRESS},
+            "augmentation": self.generator.get_state(),
+            "random": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if cuda else [],
+        }
+        self.record.save_checkpoint(self.done, self.accelerator.unwrap_model(self.model), state)
+        self.stop_if_asked()
+
+    def restore(self, model: dict[str, Tensor], state: dict[str, Any]) -> None:
+        self.accelerator.unwrap_model(self.model).load_state_dict(model)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        if self.accelerator.scaler and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        for name, value in state["progress"].items():
+            setattr(self, name, value)
+        self.totals = self.totals.to(self.accelerator.device)
+        self.generator.set_state(state["augmentation"])
+        torch.set_rng_state(state["random"])
+        if state["cuda"]:
+            torch.cuda.set_rng_state_all(state["cuda"])
+
+    def stop_if_asked(self) -> None:
+        if number := self.signals.number:
+            command = shlex.join(["python", "-m", "labml_ws.experiment", *words(self.config)])
+            again = command if self.config.resume else f"{command} --resume"
+            raise Stopped(
+                f"stopped by {signal.Signals(number).name} after batch {self.done} of "
+                f"{self.total}, which is saved; to go on: {again}",
+                number,
+            )
+
+    def until_stopped(self, batches: Iterable[T]) -> Iterator[T]:
+        for batch in batches:
+            self.stop_if_asked()
+            yield batch
 
     def report(self, epoch: int, step: int, loss: float, mean_loss: float) -> None:
         for value in (loss, mean_loss):

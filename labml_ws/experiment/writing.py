@@ -21,15 +21,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from labml_ws.experiment.checkpoint import explained, lock, write
+from labml_ws.experiment.checkpoint import Checkpoints, explained, flush, lock, write
 from labml_ws.experiment.cifar10 import Images
 from labml_ws.experiment.config import Config
 from labml_ws.experiment.probe import probe
 from labml_ws.experiment.record import Run, rounded
 
-FILES = ("config.json", "metrics.jsonl", "model.safetensors")
+FILES = ("config.json", "metrics.jsonl", "model.safetensors", "checkpoints")
+# Settings that may be others when a run goes on.
+FREE = {"out", "note", "resume", "checkpoint_steps", "checkpoints"}
 
 
 class Record:
@@ -61,20 +63,38 @@ class Record:
             raise OSError(
                 f"expected --out with a folder that can be made, got {self.folder} ({reason})"
             ) from error
+        self.checkpoints = Checkpoints(self.folder / "checkpoints", config.checkpoints)
         try:
-            self.clear()
-            write(self.folder / "config.json", (json.dumps(about, indent=2) + "\n").encode())
+            # The last checkpoint, when the run is one that goes on.
+            self.resumed = self.clear(config, about)
+            if self.resumed is None:
+                write(
+                    self.folder / "config.json", (json.dumps(about, indent=2) + "\n").encode()
+                )
         except BaseException:
             self.close()
             raise
 
-    def clear(self) -> None:
-        run = Run(self.folder)
+    def clear(
+        self, config: Config, about: dict[str, Any]
+    ) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        run, steps = Run(self.folder), self.checkpoints.steps
         if (self.folder / "config.json").exists():
             if run.finished and not run.diverged:
+                self.checkpoints.remove()
                 raise FileExistsError(
                     f"{self.folder} already holds the record of a run: "
                     "pass another --out, or remove it first"
+                )
+            if steps and config.resume:
+                compare(run.about, about)
+                if (checkpoint := self.checkpoints.load()) is not None:
+                    self.rewind(checkpoint[1])
+                    return checkpoint
+            elif steps and not run.diverged:
+                raise FileExistsError(
+                    f"{self.folder} holds a run that was interrupted, and its checkpoint of step "
+                    f"{steps[-1]}: add --resume to go on with it, or pass another --out"
                 )
             self.set_aside()
         elif (self.folder / "metrics.jsonl").exists():
@@ -82,6 +102,26 @@ class Record:
                 f"{self.folder} holds a metrics.jsonl, and no config.json that says of which "
                 "run: pass another --out, or move it away first"
             )
+        return None
+
+    # Rows behind the checkpoint come again. Its clock goes on.
+    def rewind(self, state: dict[str, Any]) -> None:
+        for partial in self.folder.glob("*.partial"):
+            partial.unlink()
+        with explained(self.folder / "metrics.jsonl"):
+            os.truncate(self.folder / "metrics.jsonl", state["metrics"])
+        self.start = time.perf_counter() - state["seconds"]
+
+    def save_checkpoint(self, step: int, model: nn.Module, state: dict[str, Any]) -> None:
+        """
+        * `step`: how many batches were seen; `model`: without wrappers; `state`: what else the training needs to go on
+        """
+        path = self.folder / "metrics.jsonl"
+        with explained(path), path.open("ab") as file:
+            flush(file)
+            clock = {"metrics": file.tell(), "seconds": time.perf_counter() - self.start}
+        tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        self.checkpoints.save(step, tensors, state | clock)
 
     def set_aside(self) -> None:
         old = next(
@@ -130,6 +170,24 @@ class Record:
         write(self.folder / "model.safetensors", save(tensors))
 
 
+def compare(then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raises `ValueError` where a run can't go on as another one: of two descriptions, settings and data must be equal."""
+    for name in now["config"].keys() - FREE:
+        before, after = (
+            about["config"].get(name, Config.__dataclass_fields__[name].default)
+            for about in (then, now)
+        )
+        if before != after:
+            raise ValueError(
+                f"expected the settings of the run that goes on, with --{name.replace('_', '-')} "
+                f"{before}, got {after}: leave --resume out to begin another one"
+            )
+    if then["data"] != now["data"]:
+        raise ValueError(
+            f"expected the data of the run that goes on ({then['data']}), got {now['data']}"
+        )
+
+
 def description(config: Config, images: Images, device: torch.device) -> dict[str, Any]:
     """What `config.json` says."""
     settings = {
@@ -143,8 +201,7 @@ def description(config: Config, images: Images, device: torch.device) -> dict[st
     if config.out and config.out.is_absolute():
         names[config.out] = settings["out"] = config.out.name
     arguments = []
-    words = typed()
-    for word in options(config) if words is None else words:
+    for word in words(config):
         option, equals, value = word.partition("=") if "=" in word else ("", "", word)
         arguments.append(option + equals + (value and names.get(Path(value), value)))
     return {
@@ -165,22 +222,22 @@ def description(config: Config, images: Images, device: torch.device) -> dict[st
     }
 
 
-def typed() -> list[str] | None:
-    """The words behind `python -m labml_ws.experiment`; `None` in a notebook or in another program."""
+def words(config: Config) -> list[str]:
+    """What follows `python -m labml_ws.experiment`: as it was typed or, in a notebook or another program, as it might be."""
     here = Path(__file__).with_name("__main__.py")
-    return sys.argv[1:] if Path(sys.argv[0]).resolve() == here.resolve() else None
+    return sys.argv[1:] if Path(sys.argv[0]).resolve() == here.resolve() else options(config)
 
 
 def options(config: Config) -> list[str]:
     """The words that give these settings."""
-    words = []
+    found: list[str] = []
     for field in fields(config):
         value, option = getattr(config, field.name), field.name.replace("_", "-")
         if value != field.default and isinstance(value, bool):
-            words.append(f"--{option}" if value else f"--no-{option}")
+            found.append(f"--{option}" if value else f"--no-{option}")
         elif value != field.default:
-            words += [f"--{option}", str(value)]
-    return words
+            found += [f"--{option}", str(value)]
+    return found
 
 
 def source(folder: Path = Path(__file__).parents[1]) -> str:

@@ -159,18 +159,21 @@ def test_a_save_that_fails_keeps_the_old_file_or_the_new_one_and_no_part(
 def test_a_full_disk_ends_the_run_in_a_sentence_and_leaves_what_was_there(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save = Record.save_weights
+    add = Record.add
 
-    def later(self: Record, model: Any) -> None:
-        save(self, model)
-        monkeypatch.setattr(checkpoint, "flush", full)
+    def later(self: Record, **row: Any) -> dict[str, Any]:
+        if row["kind"] == "epoch":
+            monkeypatch.setattr(checkpoint, "flush", full)
+        return add(self, **row)
 
-    monkeypatch.setattr(Record, "save_weights", later)
+    monkeypatch.setattr(Record, "add", later)
     assert main([*TINY, "--epochs", "2", "--out", "run"]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "could not write run/model.safetensors (No space left on device)" in error
-    assert files(Path("run")) == {"config.json", "metrics.jsonl", "model.safetensors"}
+    kept = {"config.json", "metrics.jsonl", "model.safetensors", "checkpoints"}
+    assert files(Path("run")) == kept
+    assert files(Path("run/checkpoints")) == {"step-00000006"}
     assert [row["kind"] for row in rows(Path("run"))] == ["step", "epoch", "step"]
 
 
@@ -250,7 +253,8 @@ def test_a_failed_run_does_not_block_its_folder_and_nothing_of_it_is_lost(
     assert rows(Path("run"))[-1]["kind"] == "epoch"
     for number in (1, 2):
         failed = Path(f"run/failed-{number}")
-        assert files(failed) == {"config.json", "metrics.jsonl", "model.safetensors"}
+        kept = {"config.json", "metrics.jsonl", "model.safetensors", "checkpoints"}
+        assert files(failed) == kept
         assert strict((failed / "config.json").read_text())["config"]["seed"] == number
 
 
