@@ -5,7 +5,9 @@ r"""
 into options, and the comments on them into what `--help` prints.
 """
 
+import os
 import sys
+from typing import TextIO
 
 from labml_ws.experiment import cifar10
 from labml_ws.experiment.checkpoint import Stopped
@@ -50,9 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, FloatingPointError) as error:
         return fail(error, 1)
     except Stopped as stop:
-        print(stop, file=sys.stderr)
+        say(str(stop), sys.stderr)
         return 128 + stop.signal
-    print(
+    say(
         f"{config.name}: test accuracy {row['test_accuracy']:.2%} after {config.epochs} epochs "
         f"in {row['seconds'] / 60:.1f} min, record in {config.folder}"
     )
@@ -60,8 +62,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def fail(error: Exception, code: int) -> int:
-    print(f"error: {error}", file=sys.stderr)
+    say(f"error: {error}", sys.stderr)
     return code
+
+
+# Of several processes, the first speaks.
+def say(sentence: str, file: TextIO | None = None) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        print(sentence, file=file or sys.stdout)
 
 
 if __name__ == "__main__":

@@ -247,7 +247,11 @@ def normalize(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def augment(
-    x: Tensor, generator: torch.Generator, padding: int = 4, flip: bool = True
+    x: Tensor,
+    generator: torch.Generator,
+    padding: int = 4,
+    flip: bool = True,
+    part: tuple[int, int] = (0, 1),
 ) -> Tensor:
     r"""
     ## Crop and flip, all at once
@@ -260,17 +264,22 @@ def augment(
     * `generator`: where the randomness comes from, on the device of `x`
     * `padding`: pixels on each side
     * `flip`: whether to mirror at all
+    * `part`: which part of a batch `x` is, and of how many equal ones; the random numbers are those of the whole batch
     * returns a new tensor of the same shape
     """
     batch, _, height, width = x.shape
     padded = F.pad(x, (padding,) * 4)
+    index, parts = part
+    mine = slice(index * batch, (index + 1) * batch)
     top, left = torch.randint(
-        2 * padding + 1, (2, batch, 1), generator=generator, device=x.device
-    )  # [B, 1] each
+        2 * padding + 1, (2, batch * parts, 1), generator=generator, device=x.device
+    )[:, mine]  # [B, 1] each
     rows = top + torch.arange(height, device=x.device)  # [B, H]
     columns = left + torch.arange(width, device=x.device)  # [B, W]
     if flip:
-        mirrored = torch.rand(batch, 1, generator=generator, device=x.device) < 0.5
+        mirrored = (
+            torch.rand(batch * parts, 1, generator=generator, device=x.device)[mine] < 0.5
+        )
         columns = torch.where(mirrored, columns.flip(1), columns)
     image = torch.arange(batch, device=x.device)  # [B], the number of an image in its batch
     # Advanced indices on both sides of the channel dimension put it last, so it is moved back.

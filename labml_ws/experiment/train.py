@@ -5,32 +5,28 @@ First the run as a whole, then its three parts: what is made ready, one epoch, t
 """
 
 import math
-import shlex
-import signal
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labml_ws.experiment import cifar10
-from labml_ws.experiment.checkpoint import Signals, Stopped
+from labml_ws.experiment.checkpoint import Signals
 from labml_ws.experiment.config import Config, build, optimization
 from labml_ws.experiment.measure import snapshot
-from labml_ws.experiment.writing import Record, words
+from labml_ws.experiment.processes import share_statistics
+from labml_ws.experiment.resume import Resumable
+from labml_ws.experiment.writing import Record, Silent
 from labml_ws.once import standardize_once
 
 # A cross-entropy (nats) that no training comes back from: the logits are ten thousand apart. Recorded runs stay below 20.
 EXPLODED = 1e4
-# Where a run is, as its attributes say it.
-PROGRESS = ("number", "step", "done", "seen", "epoch_seconds", "totals", "order_state")
-
-T = TypeVar("T")
 
 
 def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
@@ -48,7 +44,7 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
     return Training(config, images).run()
 
 
-class Training:
+class Training(Resumable):
     """
     ## What is made ready
 
@@ -58,10 +54,17 @@ class Training:
 
     def __init__(self, config: Config, images: cifar10.Images) -> None:
         from accelerate import Accelerator
-        from accelerate.utils import set_seed
+        from accelerate.utils import DataLoaderConfiguration, broadcast_object_list, set_seed
 
         self.config = config
-        self.accelerator = Accelerator(mixed_precision=config.mixed_precision, cpu=config.cpu)
+        # Each process takes its part of a batch.
+        self.accelerator = Accelerator(
+            mixed_precision=config.mixed_precision,
+            cpu=config.cpu,
+            dataloader_config=DataLoaderConfiguration(split_batches=True),
+        )
+        self.processes = self.accelerator.num_processes
+        self.part = (self.accelerator.process_index, self.processes)
         device = self.accelerator.device
         if config.mixed_precision == "fp16" and device.type == "cpu":
             raise ValueError("expected --mixed-precision no or bf16 on a CPU, got fp16")
@@ -73,12 +76,21 @@ class Training:
         batches = cifar10.loader(
             images.train_x, images.train_y, config.batch_size, seed=config.seed
         )
-        test = cifar10.loader(images.test_x, images.test_y, batch_size=500)
+        test = cifar10.loader(
+            images.test_x, images.test_y, batch_size=500 // self.processes * self.processes
+        )
         if len(batches) == 0:
             raise ValueError(
                 f"expected --batch-size of at most {len(images.train_y)}, the training images, "
                 f"got {config.batch_size}"
             )
+        if config.batch_size % self.processes:
+            raise ValueError(
+                f"expected --batch-size that {self.processes} processes can share equally, "
+                f"got {config.batch_size}"
+            )
+        if self.processes > 1:
+            share_statistics(model)
         # Where it is: the epoch, the batches seen in it, and in the whole run; with `--accumulate`, fewer updates.
         self.number, self.step, self.done, self.total = 1, 0, 0, config.epochs * len(batches)
         # What the order of the next epoch is drawn from.
@@ -89,7 +101,14 @@ class Training:
             model, optimizer, batches, test
         )
         self.scheduler = scheduler
-        self.record = Record(config, images, device)
+        self.record = (Record if self.accelerator.is_main_process else Silent)(
+            config, images, device, self.processes
+        )
+        # The first process says whether and from where it goes on.
+        resumed = [self.record.resumed]
+        if self.processes > 1:
+            broadcast_object_list(resumed)
+        self.record.resumed = resumed[0]
         # The statistics of the training set, also for the test images: nothing may be learned from those.
         mean, std = cifar10.channel_stats(images.train_x)
         self.mean, self.std = mean.to(device), std.to(device)
@@ -109,12 +128,14 @@ class Training:
         try:
             with self.signals:
                 if self.record.resumed:
-                    print(f"going on after batch {self.done} of {self.total}", flush=True)
+                    self.accelerator.print(
+                        f"going on after batch {self.done} of {self.total}", flush=True
+                    )
                 else:
                     self.measure()
                 while self.number <= config.epochs:
                     row = self.epoch()
-                    print(
+                    self.accelerator.print(
                         f"epoch {self.number}/{config.epochs}: loss {row['train_loss']:.3f}, "
                         f"accuracy {row['train_accuracy']:.1%}, "
                         f"test accuracy {row['test_accuracy']:.1%}, "
@@ -123,7 +144,7 @@ class Training:
                     )
                     self.number += 1
                     self.begin_epoch()
-            self.record.checkpoints.remove()
+            self.record.finish()
         finally:
             self.record.close()
         return row
@@ -160,9 +181,10 @@ class Training:
         batches = iter(self.batches)
         # After a checkpoint: those that were seen.
         deque(islice(batches, self.step), maxlen=0)
+        quiet = None if self.accelerator.is_main_process else True
         title = f"epoch {number}/{config.epochs}"
         with tqdm(
-            None, title, steps, initial=self.step, unit="step", disable=None, leave=False
+            None, title, steps, initial=self.step, unit="step", disable=quiet, leave=False
         ) as progress:
             while self.step < steps:
                 # The last group of an epoch may be smaller.
@@ -178,7 +200,8 @@ class Training:
                 ):
                     self.measure()
                 if self.step % 50 < size or self.step == steps:
-                    mean_loss, accuracy = (self.totals / self.seen).tolist()
+                    mean_loss, accuracy = self.means()
+                    loss = self.accelerator.reduce(loss.detach(), "mean")
                     self.report(number, self.step, loss.item(), mean_loss)
                     speed = self.seen / (time.perf_counter() - start)
                     progress.set_postfix_str(
@@ -186,16 +209,16 @@ class Training:
                     )
                 self.epoch_seconds = time.perf_counter() - start
                 every = config.checkpoint_steps
-                due = self.signals.number or (every and self.done % every < size)
+                due = self.asked() or (every and self.done % every < size)
                 if due and self.step < steps:
                     self.save()
         next(batches, None)
-        mean_loss, accuracy = (self.totals / self.seen).tolist()
+        mean_loss, accuracy = self.means()
         # First what cost an epoch, then what may fail.
         self.record.save_weights(self.accelerator.unwrap_model(self.model))
         self.save()
         test_loss, test_accuracy = evaluate(
-            self.model, self.until_stopped(self.test), self.mean, self.std
+            self.model, self.until_stopped(self.test), self.mean, self.std, self.gather
         )
         # After a few steps the running statistics may be far off, so a large loss is no more than that.
         self.stop_above(math.inf, number, self.step, test_loss, "test loss")
@@ -212,6 +235,9 @@ class Training:
             images_per_second=self.seen / self.epoch_seconds,
         )
 
+    def means(self) -> list[float]:
+        return (self.accelerator.reduce(self.totals) / self.seen).tolist()
+
     def update(self, batches: Iterator[tuple[Tensor, Tensor]], size: int) -> Tensor:
         """
         ### One update of the weights
@@ -226,70 +252,27 @@ class Training:
         """
         loss = torch.zeros(())
         with standardize_once(self.model) if size > 1 else nullcontext():
-            for x, y in islice(batches, size):
+            for number, (x, y) in enumerate(islice(batches, size), 1):
                 x = cifar10.normalize(x, self.mean, self.std)
-                x = cifar10.augment(x, self.generator, flip=self.images.flip)  # [B, 3, 32, 32]
-                logits = self.model(x)  # [B, 10]
-                loss = F.cross_entropy(logits, y)
-                self.accelerator.backward(loss / size)
+                x = cifar10.augment(
+                    x, self.generator, flip=self.images.flip, part=self.part
+                )  # [B, 3, 32, 32]
+                # Processes exchange the gradient once, with the last batch.
+                last = number == size
+                with nullcontext() if last else self.accelerator.no_sync(self.model):
+                    logits = self.model(x)  # [B, 10]
+                    loss = F.cross_entropy(logits, y)
+                    self.accelerator.backward(loss / size)
                 # The sums stay on the device: reading a number off a GPU at every step would make the two wait for each other.
                 correct = (logits.argmax(dim=1) == y).sum()
                 self.totals += torch.stack([loss.detach() * len(y), correct])
-                self.seen += len(y)
+                self.seen += len(y) * self.processes
         self.optimizer.step()
         # In half precision, a step whose gradient overflowed is left out.
         if not self.accelerator.optimizer_step_was_skipped:
             self.scheduler.step()
         self.optimizer.zero_grad()
         return loss
-
-    def save(self) -> None:
-        """### A checkpoint
-
-        All that the rest of the run depends on. Raises [`Stopped`][labml_ws.experiment.checkpoint.Stopped] if a signal asks
-        for it.
-        """
-        scaler, cuda = self.accelerator.scaler, torch.cuda.is_available()
-        state = {
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "scaler": scaler.state_dict() if scaler else None,
-            "progress": {name: getattr(self, name) for name in PROGRESS},
-            "augmentation": self.generator.get_state(),
-            "random": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if cuda else [],
-        }
-        self.record.save_checkpoint(self.done, self.accelerator.unwrap_model(self.model), state)
-        self.stop_if_asked()
-
-    def restore(self, model: dict[str, Tensor], state: dict[str, Any]) -> None:
-        self.accelerator.unwrap_model(self.model).load_state_dict(model)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        if self.accelerator.scaler and state["scaler"]:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
-        for name, value in state["progress"].items():
-            setattr(self, name, value)
-        self.totals = self.totals.to(self.accelerator.device)
-        self.generator.set_state(state["augmentation"])
-        torch.set_rng_state(state["random"])
-        if state["cuda"]:
-            torch.cuda.set_rng_state_all(state["cuda"])
-
-    def stop_if_asked(self) -> None:
-        if number := self.signals.number:
-            command = shlex.join(["python", "-m", "labml_ws.experiment", *words(self.config)])
-            again = command if self.config.resume else f"{command} --resume"
-            raise Stopped(
-                f"stopped by {signal.Signals(number).name} after batch {self.done} of "
-                f"{self.total}, which is saved; to go on: {again}",
-                number,
-            )
-
-    def until_stopped(self, batches: Iterable[T]) -> Iterator[T]:
-        for batch in batches:
-            self.stop_if_asked()
-            yield batch
 
     def report(self, epoch: int, step: int, loss: float, mean_loss: float) -> None:
         for value in (loss, mean_loss):
@@ -309,19 +292,26 @@ class Training:
 
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, batches: Any, mean: Tensor, std: Tensor) -> tuple[float, float]:
+def evaluate(
+    model: nn.Module,
+    batches: Any,
+    mean: Tensor,
+    std: Tensor,
+    gather: Callable[[tuple[Tensor, Tensor]], tuple[Tensor, Tensor]] = lambda pair: pair,
+) -> tuple[float, float]:
     """
     ## Evaluate
 
     No augmentation here, and the running statistics stay as they are.
 
     * `batches`: pairs of `uint8` images and labels; `mean`, `std`: of the colors, from the training set
+    * `gather`: puts logits and labels of all processes together
     * returns the mean cross-entropy (nats) and the accuracy (0 to 1) over all of `batches`
     """
     model.eval()
     loss, correct, seen = 0.0, 0, 0
     for x, y in batches:
-        logits = model(cifar10.normalize(x, mean, std))
+        logits, y = gather((model(cifar10.normalize(x, mean, std)), y))
         loss += F.cross_entropy(logits, y, reduction="sum").item()
         correct += int((logits.argmax(dim=1) == y).sum())
         seen += len(y)

@@ -38,18 +38,22 @@ class Record:
     """
     ## The writer
 
-    * `config`, `images`, `device`: what is run, on what, and where
+    * `config`, `images`, `device`, `processes`: what is run, on what, and where
 
     Raises `FileExistsError` when the folder already holds a record, or another run writes one into it: nothing is written
     over. What a failed run has left there is moved into a folder `failed-1`, `failed-2`, ... inside. Raises `OSError` where
     nothing can be written.
     """
 
-    def __init__(self, config: Config, images: Images, device: torch.device) -> None:
+    def __init__(
+        self, config: Config, images: Images, device: torch.device, processes: int = 1
+    ) -> None:
         self.folder, self.half = config.folder, config.half_weights
         self.start = time.perf_counter()
         self.lock: int | None = None
         about = description(config, images, device)
+        about["hardware"]["processes"] = processes
+        self.resumed: tuple[dict[str, Tensor], dict[str, Any]] | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.lock = lock(self.folder)
@@ -136,6 +140,10 @@ class Record:
                     (self.folder / name).rename(old / name)
         print(f"a run in {self.folder} had failed: its files are now in {old.name}", flush=True)
 
+    def finish(self) -> None:
+        """Removes what only an interrupted run needs."""
+        self.checkpoints.remove()
+
     def close(self) -> None:
         """Lets another run write here."""
         if self.lock is not None:
@@ -168,6 +176,29 @@ class Record:
             for name, tensor in model.state_dict().items()
         }
         write(self.folder / "model.safetensors", save(tensors))
+
+
+class Silent(Record):
+    """What all processes but the first have in its place: it writes nothing."""
+
+    def __init__(
+        self, config: Config, images: Images, device: torch.device, processes: int = 1
+    ) -> None:
+        self.resumed = self.lock = None
+        self.checkpoints = Checkpoints(config.folder / "checkpoints", config.checkpoints)
+        self.start = time.perf_counter()
+
+    def add(self, **row: Any) -> dict[str, Any]:
+        return row | {"seconds": round(time.perf_counter() - self.start, 2)}
+
+    def save_weights(self, model: nn.Module) -> None:
+        pass
+
+    def save_checkpoint(self, step: int, model: nn.Module, state: dict[str, Any]) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
 
 
 def compare(then: dict[str, Any], now: dict[str, Any]) -> None:
