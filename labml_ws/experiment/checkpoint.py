@@ -222,7 +222,9 @@ class Signals:
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
             for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-                if number := getattr(signal, name, None):
+                number = getattr(signal, name, None)
+                # What is ignored stays so: `nohup` is to outlive the terminal.
+                if number and signal.getsignal(number) is not signal.SIG_IGN:
                     self.handlers[number] = signal.signal(number, self.receive)
         return self
 

@@ -47,7 +47,18 @@ def clean(images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(cifar10, "load", lambda data: images)
     monkeypatch.chdir(tmp_path)
     threads = torch.get_num_threads()
+    # Whoever runs the tests in the background has these ignored.
+    handlers = {
+        number: signal.signal(number, handler)
+        for number, handler in (
+            (signal.SIGINT, signal.default_int_handler),
+            (signal.SIGTERM, signal.SIG_DFL),
+            (signal.SIGHUP, signal.SIG_DFL),
+        )
+    }
     yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     torch.set_num_threads(threads)
 
 
@@ -257,6 +268,14 @@ def test_a_second_signal_ends_at_once() -> None:
         assert signals.number == signal.SIGINT
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_a_signal_that_is_ignored_as_by_nohup_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with checkpoint.Signals() as signals:
+        signal.raise_signal(signal.SIGHUP)
+        assert signals.number == 0
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def interrupted(images: Images, number: int = 6) -> None:
