@@ -125,6 +125,13 @@ class Training(Resumable):
         Returns the last epoch's row of the metrics, and prints a line per epoch.
         """
         config, row = self.config, dict[str, Any]()
+        parameters = sum(p.numel() for p in self.model.parameters())
+        self.accelerator.print(
+            f"{len(self.images.train_y):,} images ({self.images.source}), "
+            f"{parameters:,} parameters, {self.accelerator.device}, "
+            f"{config.mixed_precision.replace('no', 'fp32')}; the record goes to {config.folder}",
+            flush=True,
+        )
         try:
             with self.signals:
                 if self.record.resumed:
@@ -139,7 +146,8 @@ class Training(Resumable):
                         f"epoch {self.number}/{config.epochs}: loss {row['train_loss']:.3f}, "
                         f"accuracy {row['train_accuracy']:.1%}, "
                         f"test accuracy {row['test_accuracy']:.1%}, "
-                        f"{row['images_per_second']:.0f} images/s",
+                        f"{row['images_per_second']:.0f} images/s"
+                        f"{self.remaining(row['seconds'])}",
                         flush=True,
                     )
                     self.number += 1
@@ -148,6 +156,10 @@ class Training(Resumable):
         finally:
             self.record.close()
         return row
+
+    def remaining(self, seconds: float) -> str:
+        left = seconds * (self.total / self.done - 1)
+        return f", about {left / 60:.1f} min left" if left else ""
 
     def begin_epoch(self) -> None:
         self.step, self.seen, self.epoch_seconds = 0, 0, 0.0

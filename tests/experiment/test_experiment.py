@@ -20,7 +20,7 @@ from labml_ws import BatchChannelNorm, Conv2d, EstimatedBatchNorm
 from labml_ws.experiment import __main__, cifar10, writing
 from labml_ws.experiment.__main__ import main
 from labml_ws.experiment.cifar10 import Images
-from labml_ws.experiment.config import Config, build
+from labml_ws.experiment.config import Config, build, optimization
 from labml_ws.experiment.train import evaluate, train
 
 TIMES = {"seconds", "train_seconds", "images_per_second"}
@@ -413,6 +413,33 @@ def test_a_constant_schedule_is_constant(
     assert {row["learning_rate"] for row in rows(tmp_path / "run", "step")} == {1e-3}
 
 
+@pytest.mark.parametrize(("cycle", "momenta"), [(True, {0.95, 0.85}), (False, {0.9})])
+def test_one_cycle_moves_the_momentum_unless_told_not_to(
+    cycle: bool, momenta: set[float]
+) -> None:
+    config = tiny("run", optimizer="sgd", schedule="one-cycle", cycle_momentum=cycle)
+    optimizer, schedule = optimization(config, nn.Linear(1, 1), steps=10)
+    seen = []
+    for _ in range(9):
+        seen.append(round(optimizer.param_groups[0]["momentum"], 6))
+        optimizer.step()
+        schedule.step()
+    assert {min(seen), max(seen)} == momenta
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_fused_optimizer_is_asked_for_and_comes_to_nearly_the_same(
+    optimizer: Any, images: Images, tmp_path: Path
+) -> None:
+    weights = []
+    for fused in (False, True):
+        config = tiny(tmp_path / f"{fused}", optimizer=optimizer, fused=fused)
+        assert bool(optimization(config, build(config), 1)[0].defaults["fused"]) is fused
+        train(config, images)
+        weights.append(load_file(tmp_path / f"{fused}" / "model.safetensors"))
+    assert distance(*weights) < 0.1 * config.learning_rate
+
+
 def accumulated(norm: Any, images: Images, folder: Path) -> list[dict[str, Tensor]]:
     """Trained weights, with batches of 16 and with two accumulated batches of 8 for each."""
     weights = []
@@ -465,12 +492,29 @@ def test_the_command_line_trains_and_ends_with_one_line_of_summary(
         f"gn-width0.0625-batch32-seed0-digits-epochs1: test accuracy {accuracy:.2%} after 1 epochs in "
     )
     assert out[-1].endswith(str(tmp_path / "run"))
+    assert re.match(
+        r"96 images \(scikit-learn digits, resized\), [\d,]+ parameters, cpu, fp32; "
+        rf"the record goes to {tmp_path / 'run'}",
+        out[0],
+    )
     assert [
         line
         for line in out
         if re.match(
             r"epoch 1/1: loss [\d.]+, accuracy .*%, test accuracy .*%, \d+ images/s", line
         )
+    ]
+
+
+def test_each_epoch_but_the_last_says_how_long_the_run_will_take(
+    images: Images, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tiny(tmp_path / "run", epochs=3), images)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
+    assert [bool(re.search(r", about [\d.]+ min left$", line)) for line in lines] == [
+        True,
+        True,
+        False,
     ]
 
 
