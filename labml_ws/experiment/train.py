@@ -54,7 +54,7 @@ class Training(Resumable):
 
     def __init__(self, config: Config, images: cifar10.Images) -> None:
         from accelerate import Accelerator
-        from accelerate.utils import DataLoaderConfiguration, broadcast_object_list, set_seed
+        from accelerate.utils import DataLoaderConfiguration, set_seed
 
         self.config = config
         # Each process takes its part of a batch.
@@ -101,14 +101,7 @@ class Training(Resumable):
             model, optimizer, batches, test
         )
         self.scheduler = scheduler
-        self.record = (Record if self.accelerator.is_main_process else Silent)(
-            config, images, device, self.processes
-        )
-        # The first process says whether and from where it goes on.
-        resumed = [self.record.resumed]
-        if self.processes > 1:
-            broadcast_object_list(resumed)
-        self.record.resumed = resumed[0]
+        self.open_record(device)
         # The statistics of the training set, also for the test images: nothing may be learned from those.
         mean, std = cifar10.channel_stats(images.train_x)
         self.mean, self.std = mean.to(device), std.to(device)
@@ -117,6 +110,18 @@ class Training(Resumable):
         self.signals = Signals()
         if self.record.resumed:
             self.restore(*self.record.resumed)
+
+    def open_record(self, device: torch.device) -> None:
+        from accelerate.utils import broadcast_object_list
+
+        self.record = (Record if self.accelerator.is_main_process else Silent)(
+            self.config, self.images, device, self.processes
+        )
+        # The first process says whether and from where it goes on.
+        resumed = [self.record.resumed]
+        if self.processes > 1:
+            broadcast_object_list(resumed)
+        self.record.resumed = resumed[0]
 
     def run(self) -> dict[str, Any]:
         """
@@ -225,6 +230,10 @@ class Training(Resumable):
                 if due and self.step < steps:
                     self.save()
         next(batches, None)
+        return self.end_epoch()
+
+    def end_epoch(self) -> dict[str, Any]:
+        config, number = self.config, self.number
         mean_loss, accuracy = self.means()
         # First what cost an epoch, then what may fail.
         self.record.save_weights(self.accelerator.unwrap_model(self.model))
