@@ -5,15 +5,21 @@ r"""
 into options, and the comments on them into what `--help` prints.
 """
 
+import os
 import sys
+from typing import TextIO
 
 from labml_ws.experiment import cifar10
+from labml_ws.experiment.checkpoint import Stopped
 from labml_ws.experiment.config import Config
-from labml_ws.experiment.train import train
+from labml_ws.experiment.decoding import DataError
+from labml_ws.experiment.train import Training
 
 DESCRIPTION = (
     "Train a VGG on CIFAR-10 with Weight Standardization and Batch-Channel Normalization, "
-    "and record the run."
+    "and record the run. "
+    "Exit code: 0, the run is recorded; 1, it failed; 128 + signal, it was stopped and saved; 2, the settings, the data or the folder "
+    "cannot be, and nothing was run."
 )
 
 
@@ -21,8 +27,13 @@ def main(arguments: list[str] | None = None) -> int:
     """
     ## The command line
 
-    [tyro](https://brentyi.github.io/tyro/) turns the settings into options. What a user can fix ends in one sentence
-    and exit code 1, not in a traceback.
+    [tyro](https://brentyi.github.io/tyro/) turns the settings into options. What a user can fix ends in one sentence, not in
+    a traceback. Returns the exit code:
+
+    * 0: the run is recorded
+    * 1: it began, and failed: the loss exploded, or a file could not be written
+    * 130, 143, 129: it was stopped, by Ctrl-C, SIGTERM or SIGHUP, and has saved what it had
+    * 2: it did not begin: a setting, the data or the folder cannot be (what a setting alone shows raises `SystemExit(2)`)
     """
     import tyro
 
@@ -33,16 +44,32 @@ def main(arguments: list[str] | None = None) -> int:
             prog="python -m labml_ws.experiment",
             description=DESCRIPTION,
         )
-        images = cifar10.load(config.data)
-        row = train(config, images)
-    except (cifar10.DataError, ValueError, FileExistsError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(
+        training = Training(config, cifar10.load(config.data))
+    except (DataError, ValueError, OSError) as error:
+        return fail(error, 2)
+    try:
+        row = training.run()
+    except (OSError, FloatingPointError) as error:
+        return fail(error, 1)
+    except Stopped as stop:
+        say(str(stop), sys.stderr)
+        return 128 + stop.signal
+    say(
         f"{config.name}: test accuracy {row['test_accuracy']:.2%} after {config.epochs} epochs "
         f"in {row['seconds'] / 60:.1f} min, record in {config.folder}"
     )
     return 0
+
+
+def fail(error: Exception, code: int) -> int:
+    say(f"error: {error}", sys.stderr)
+    return code
+
+
+# Of several processes, the first speaks.
+def say(sentence: str, file: TextIO | None = None) -> None:
+    if os.environ.get("RANK", "0") == "0":
+        print(sentence, file=file or sys.stdout)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ The data comes from one of three places, the first two through Hugging Face [dat
 """
 
 import hashlib
+import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,11 +27,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from labml_ws.experiment.decoding import DataError, labels, pixels, readable
+
 HUB = "uoft-cs/cifar10"
-
-
-class DataError(RuntimeError):
-    """Raised where the data cannot be loaded. The message says what was tried and what to do instead."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def load(data: str = "hub") -> Images:
     * `data`: `"hub"`, `"digits"` or a folder, as in [the table][labml_ws.experiment.cifar10]
     * returns the [`Images`][labml_ws.experiment.cifar10.Images]
 
-    Raises [`DataError`][labml_ws.experiment.cifar10.DataError], with one sentence that says what to do, when the data cannot be
+    Raises [`DataError`][labml_ws.experiment.decoding.DataError], with one sentence that says what to do, when the data cannot be
     loaded or has other columns or another size.
     """
     if data == "digits":
@@ -113,6 +112,7 @@ def load_from_hub() -> Any:
 # A folder has the hub's own files, or others of that schema.
 def load_folder(folder: str) -> Any:
     import datasets
+    from pyarrow import parquet  # type: ignore[import-untyped]
 
     files = {
         split: sorted(str(path) for path in Path(folder).glob(f"{split}*.parquet"))
@@ -125,7 +125,17 @@ def load_folder(folder: str) -> Any:
             f"found {' and '.join(found) or 'neither'}: "
             "pass --data DIR with a folder that holds both, or --data digits"
         )
-    return datasets.load_dataset("parquet", data_files=files)
+    try:
+        return datasets.load_dataset("parquet", data_files=files)
+    except Exception as error:
+        for file in itertools.chain(*files.values()):
+            readable(file)
+        for split, paths in files.items():
+            if not sum(parquet.read_metadata(path).num_rows for path in paths):
+                raise DataError(
+                    f"expected at least one row in {split}*.parquet of {folder}, got none"
+                ) from error
+        raise
 
 
 def decoded(splits: Any, source: str) -> Images:
@@ -136,16 +146,16 @@ def decoded(splits: Any, source: str) -> Images:
 
     The decoded tensors are cached beside the library's own files. The names of those files change with the data, so
     they are the key. The cache is written under another name and then renamed, so an interrupted run leaves no
-    half-written file under its name.
+    half-written file under its name. Raises [`DataError`][labml_ws.experiment.decoding.DataError] with the row for an
+    image or a label that cannot be.
     """
     import datasets
-    import numpy as np
     from safetensors.torch import load_file, save_file
 
     files = [
         file["filename"] for split in ("train", "test") for file in splits[split].cache_files
     ]
-    key = hashlib.sha256("\n".join(files).encode()).hexdigest()[:16]
+    key = hashlib.sha256("\n".join(["2", *files]).encode()).hexdigest()[:16]
     cache = Path(datasets.config.HF_DATASETS_CACHE) / "labml_ws" / f"{key}.safetensors"
     if not cache.exists():
         tensors = {}
@@ -156,20 +166,12 @@ def decoded(splits: Any, source: str) -> Images:
                     f"expected the columns img and label in {source}, got {columns}: "
                     f"rename them to match {HUB}"
                 )
-            # A parquet file need not say that its bytes are images.
-            column = splits[split].cast_column("img", datasets.Image())["img"]
-            pixels = np.stack(
-                [np.asarray(image.convert("RGB")) for image in column]
-            )  # [N, 32, 32, 3]
-            if pixels.shape[1:] != (32, 32, 3):
-                raise DataError(
-                    f"expected images of 32x32 pixels in {source}, "
-                    f"got {pixels.shape[1]}x{pixels.shape[2]}"
-                )
-            tensors[f"{split}_x"] = (
-                torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-            )  # [N, 3, 32, 32]
-            tensors[f"{split}_y"] = torch.tensor(splits[split]["label"])
+            place = f"of the {split} images in {source}"
+            tensors[f"{split}_y"] = labels(splits[split]["label"], place)
+            # A parquet file need not say that its bytes are images. Nor are they decoded by the library, which opens what
+            # file or address a row names.
+            column = splits[split].cast_column("img", datasets.Image(decode=False))["img"]
+            tensors[f"{split}_x"] = pixels(column, place)
         cache.parent.mkdir(parents=True, exist_ok=True)
         partial = cache.with_suffix(f".{os.getpid()}")
         try:
@@ -178,8 +180,14 @@ def decoded(splits: Any, source: str) -> Images:
         finally:
             partial.unlink(missing_ok=True)
     tensors = load_file(cache)
+    x = tensors["train_x"]
+    gray = all(torch.equal(x[:, 0], x[:, channel]) for channel in (1, 2))
     return Images(
-        tensors["train_x"], tensors["train_y"], tensors["test_x"], tensors["test_y"], source
+        tensors["train_x"],
+        tensors["train_y"],
+        tensors["test_x"],
+        tensors["test_y"],
+        f"{source}, all of them gray" if gray else source,
     )
 
 
@@ -239,7 +247,11 @@ def normalize(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def augment(
-    x: Tensor, generator: torch.Generator, padding: int = 4, flip: bool = True
+    x: Tensor,
+    generator: torch.Generator,
+    padding: int = 4,
+    flip: bool = True,
+    part: tuple[int, int] = (0, 1),
 ) -> Tensor:
     r"""
     ## Crop and flip, all at once
@@ -252,17 +264,22 @@ def augment(
     * `generator`: where the randomness comes from, on the device of `x`
     * `padding`: pixels on each side
     * `flip`: whether to mirror at all
+    * `part`: which part of a batch `x` is, and of how many equal ones; the random numbers are those of the whole batch
     * returns a new tensor of the same shape
     """
     batch, _, height, width = x.shape
     padded = F.pad(x, (padding,) * 4)
+    index, parts = part
+    mine = slice(index * batch, (index + 1) * batch)
     top, left = torch.randint(
-        2 * padding + 1, (2, batch, 1), generator=generator, device=x.device
-    )  # [B, 1] each
+        2 * padding + 1, (2, batch * parts, 1), generator=generator, device=x.device
+    )[:, mine]  # [B, 1] each
     rows = top + torch.arange(height, device=x.device)  # [B, H]
     columns = left + torch.arange(width, device=x.device)  # [B, W]
     if flip:
-        mirrored = torch.rand(batch, 1, generator=generator, device=x.device) < 0.5
+        mirrored = (
+            torch.rand(batch * parts, 1, generator=generator, device=x.device)[mine] < 0.5
+        )
         columns = torch.where(mirrored, columns.flip(1), columns)
     image = torch.arange(batch, device=x.device)  # [B], the number of an image in its batch
     # Advanced indices on both sides of the channel dimension put it last, so it is moved back.

@@ -5,8 +5,10 @@ The settings, each with its reason, and what they mean: the network, and what tr
 """
 
 import itertools
+import math
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -19,6 +21,18 @@ from labml_ws.batch_channel_norm import BatchChannelNorm, BatchNorm
 from labml_ws.experiment.ablations import Driven, VariantConv2d
 from labml_ws.experiment.vgg import VGG, scaled
 from labml_ws.layers import Conv2d, Linear
+
+# Of the settings, those that a run's name begins with, and those that its numbers hardly depend on.
+UNNAMED = {"ws", "norm", "estimate", "variant", "width", "batch_size", "seed"} | {
+    *("cpu", "threads", "out", "measure", "half_weights", "note"),
+    *("resume", "checkpoint_steps", "checkpoints"),
+}
+# How a name abbreviates the others. A word says by itself what it sets: `sgd`, `one-cycle`.
+SHORT = {
+    "learning_rate": "rate",
+    "train_images": "images",
+    "weight_decay": "decay",
+} | dict.fromkeys(("data", "optimizer", "schedule", "mixed_precision"), "")
 
 
 @dataclass(frozen=True)
@@ -77,6 +91,11 @@ class Config:
     # `constant`, or `one-cycle`: up to the peak in the first 30 % of the steps, then down to nearly zero. Torch's one-cycle
     # moves the momentum of SGD, and $\beta_1$ of Adam, the other way: from 0.95 to 0.85 and back.
     schedule: Literal["constant", "one-cycle"] = "constant"
+    # Whether a one-cycle schedule moves the momentum at all. Without, SGD keeps its 0.9.
+    cycle_momentum: bool = True
+    # Update all weights in one kernel: an optimizer's step in half the time or less, with other last digits. Recorded runs
+    # are without.
+    fused: bool = False
     # For the initial weights, the order of the images and their augmentation.
     seed: int = 0
 
@@ -94,15 +113,30 @@ class Config:
     measure: int = 0
     # Save the weights in half precision: half the size, for a record that is kept. Running statistics stay in float32.
     half_weights: bool = False
+    # Go on with the run in the folder from its last checkpoint, if it was interrupted.
+    resume: bool = False
+    # Besides the checkpoint at the end of each epoch, one after every so many batches (0: none).
+    checkpoint_steps: int = 0
+    # How many of the last checkpoints stay until the run has ended. In training with Adam, each is three times the size of
+    # the weights.
+    checkpoints: int = 2
     # A remark to keep with the record, on the data for instance.
     note: str = ""
 
     @property
     def name(self) -> str:
-        """The run's name, made from the settings that runs are most often told apart by."""
+        """The run's name: network, width, batch size and seed, and every other setting of the result that is not its default."""
         norm = self.norm if self.norm != "bcn" or self.estimate else "bcn-batch"
         ws = "" if not self.ws else "ws-" if self.variant == "paper" else f"{self.variant}-"
-        return f"{ws}{norm}-width{self.width:g}-batch{self.batch_size}-seed{self.seed}"
+        parts = [f"{ws}{norm}-width{self.width:g}-batch{self.batch_size}-seed{self.seed}"]
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name not in UNNAMED and value != field.default:
+                word = Path(value).resolve().name if isinstance(value, str) else str(value)
+                title = SHORT.get(field.name, field.name.replace("_", "-"))
+                flags = {"True": title, "False": f"no-{title}"}
+                parts.append(flags.get(word, f"{title}{word}"))
+        return re.sub(r"[^\w.+-]", "_", "-".join(parts))
 
     @property
     def folder(self) -> Path:
@@ -111,17 +145,35 @@ class Config:
 
     def __post_init__(self) -> None:
         """Settings that no run can have are refused at once: `ValueError`, with the option's name and what it takes."""
-        least = {"epochs": 1, "batch_size": 1, "accumulate": 1, "groups": 1}
-        for field, minimum in (least | {"train_images": 0, "measure": 0, "threads": 0}).items():
+        least = dict.fromkeys(
+            ("epochs", "batch_size", "accumulate", "groups", "checkpoints"), 1
+        )
+        for field, minimum in (
+            least | dict.fromkeys(("train_images", "measure", "threads", "checkpoint_steps"), 0)
+        ).items():
             if (value := getattr(self, field)) < minimum:
                 option = f"--{field.replace('_', '-')}"
                 raise ValueError(f"expected {option} of at least {minimum}, got {value}")
         if self.drive and self.norm not in ("bn", "gn", "ln"):
             raise ValueError(f"expected --norm bn, gn or ln with --drive, got {self.norm}")
-        if not 0 <= self.momentum <= 1:
-            raise ValueError(f"expected --momentum from 0 to 1, got {self.momentum}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"expected --learning-rate above 0, got {self.learning_rate}")
+        # `not (a <= x)` also refuses `nan`.
+        ranges = {
+            "momentum": (0 <= self.momentum <= 1, "from 0 to 1"),
+            "width": (0 < self.width <= 16, "above 0 and at most 16 (3.8 billion weights)"),
+            "learning_rate": (0 < self.learning_rate < math.inf, "above 0, and finite"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "of at least 0, and finite"),
+            "drive": (0 <= self.drive < math.inf, "of at least 0, and finite"),
+            "seed": (0 <= self.seed < 2**32, "from 0 to 4294967295"),
+            "threads": (self.threads <= 1024, "of at most 1024"),
+        }
+        for field, (possible, expected) in ranges.items():
+            if not possible:
+                option = f"--{field.replace('_', '-')}"
+                raise ValueError(f"expected {option} {expected}, got {getattr(self, field)}")
+        if self.out is not None and not self.out.name:
+            raise ValueError(
+                f"expected --out with the name of a folder for this run alone, got '{self.out}'"
+            )
 
 
 def build(config: Config) -> VGG:
@@ -132,6 +184,14 @@ def build(config: Config) -> VGG:
     groups don't divide a layer's channels.
     """
     groups = max(1, round(config.groups * config.width))
+    blocks = scaled(config.width)
+    uneven = [c for block in blocks for c in block if c % groups]
+    if uneven and config.norm in ("bcn", "gn"):
+        raise ValueError(
+            f"expected --groups that divide the channels of every layer, got --groups "
+            f"{config.groups}: at --width {config.width:g} these are {groups} groups "
+            f"for {uneven[0]} channels"
+        )
     norms: dict[str, Callable[[int], nn.Module] | None] = {
         "bcn": lambda channels: BatchChannelNorm(
             channels, groups, momentum=config.momentum, estimate=config.estimate
@@ -149,7 +209,7 @@ def build(config: Config) -> VGG:
         # Every layer has offsets of its own.
         seeds, plain, drive = itertools.count(), norm, config.drive
         norm = lambda channels: Driven(plain(channels), drive, seed=next(seeds))  # noqa: E731
-    model = VGG(scaled(config.width), conv=conv, norm=norm)
+    model = VGG(blocks, conv=conv, norm=norm)
     if config.ws_classifier:
         model.classifier = Linear(model.classifier.in_features, model.classifier.out_features)
     return model
@@ -165,13 +225,19 @@ def optimization(
     * returns the optimizer, and the schedule of its learning rate
     """
     rate, decay = config.learning_rate, config.weight_decay
+    # `False` would choose among the other kernels, too.
+    fused = True if config.fused else None
     optimizer: torch.optim.Optimizer = (
-        torch.optim.AdamW(model.parameters(), rate, weight_decay=decay)
+        torch.optim.AdamW(model.parameters(), rate, weight_decay=decay, fused=fused)
         if config.optimizer == "adam"
-        else torch.optim.SGD(model.parameters(), rate, momentum=0.9, weight_decay=decay)
+        else torch.optim.SGD(
+            model.parameters(), rate, momentum=0.9, weight_decay=decay, fused=fused
+        )
     )
     schedule = (
-        lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
+        lr_scheduler.OneCycleLR(
+            optimizer, rate, total_steps=steps, cycle_momentum=config.cycle_momentum
+        )
         if config.schedule == "one-cycle"
         else lr_scheduler.ConstantLR(optimizer, factor=1.0)
     )

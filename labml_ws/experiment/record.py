@@ -7,147 +7,44 @@ to reproduce them:
 | file | what |
 |---|---|
 | `config.json` | settings and command, when it started, source and fingerprint of the data, the code and [what it computes](probe.md), versions, hardware |
-| `metrics.jsonl` | a line per 50 steps (`step`) and per epoch (`epoch`), each with the seconds since the start; with `--measure` also what was [measured][labml_ws.experiment.measure.snapshot] (`measure`); a last one if the loss stopped being finite (`diverged`) |
+| `metrics.jsonl` | a line per 50 steps (`step`) and per epoch (`epoch`), each with the seconds since the start; with `--measure` also what was [measured][labml_ws.experiment.measure.snapshot] (`measure`); a last one if the loss exploded (`diverged`) |
 | `model.safetensors` | the weights after the last complete epoch |
 
-All three are written as the run goes, so an interrupted run leaves what it had.
+All three are [written as the run goes][labml_ws.experiment.writing], so an interrupted run leaves what it had.
 """
 
 import atexit
-import hashlib
 import json
-import platform
+import math
 import re
-import shlex
 import shutil
-import sys
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib.metadata import version
 from pathlib import Path
 from statistics import mean, stdev
 from tempfile import mkdtemp
 from typing import Any
 
 import torch
-from torch import nn
 
-from labml_ws.experiment.cifar10 import Images
 from labml_ws.experiment.config import Config
-from labml_ws.experiment.probe import differences, probe
+from labml_ws.experiment.probe import differences
 
 # All records in one file.
 PACKED = "runs.zip"
 
 
-class Record:
-    """
-    ## Writing it
-
-    * `config`, `images`, `device`: what is run, on what, and where
-
-    Raises `FileExistsError` when the folder already holds a record: nothing is written over.
-    """
-
-    def __init__(self, config: Config, images: Images, device: torch.device) -> None:
-        self.folder, self.half = config.folder, config.half_weights
-        if (self.folder / "config.json").exists():
-            raise FileExistsError(
-                f"{self.folder} already holds the record of a run: "
-                "pass another --out, or remove it first"
-            )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.start = time.perf_counter()
-        settings = {
-            key: str(value) if isinstance(value, Path) else value
-            for key, value in asdict(config).items()
-        }
-        # Where a folder lies on this machine means nothing to others: its name and the data's fingerprint are enough.
-        names: dict[Path, str] = {}
-        if config.data not in ("hub", "digits"):
-            names[Path(config.data)] = settings["data"] = Path(config.data).resolve().name
-        if config.out and config.out.is_absolute():
-            names[config.out] = settings["out"] = config.out.name
-        arguments = []
-        for word in sys.argv[1:]:
-            option, equals, value = word.partition("=") if "=" in word else ("", "", word)
-            arguments.append(option + equals + (value and names.get(Path(value), value)))
-        about = {
-            "config": settings,
-            "command": shlex.join(["python", "-m", "labml_ws.experiment", *arguments]),
-            "started": time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime()),
-            "data": {
-                "source": images.source,
-                "fingerprint": images.fingerprint,
-                "train": len(images.train_y),
-                "test": len(images.test_y),
-            },
-            "source": source(),
-            "probe": probe(config),
-            "versions": {"python": platform.python_version()}
-            | {name: version(name) for name in ("torch", "accelerate", "datasets", "numpy")},
-            "hardware": hardware(device),
-        }
-        (self.folder / "config.json").write_text(json.dumps(about, indent=2) + "\n")
-
-    # The file is closed after each row, so that an interrupted run keeps every row before that.
-    def add(self, **row: Any) -> dict[str, Any]:
-        row["seconds"] = round(time.perf_counter() - self.start, 2)
-        with (self.folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(rounded(row)) + "\n")
-        return row
-
-    # Written under another name and then renamed: a run that is interrupted here keeps the weights of the epoch before.
-    def save_weights(self, model: nn.Module) -> None:
-        from safetensors.torch import save_file
-
-        parameters = dict(model.named_parameters())
-        tensors = {
-            name: tensor.half() if self.half and name in parameters else tensor
-            for name, tensor in model.state_dict().items()
-        }
-        partial_file = self.folder / "model.safetensors.partial"
-        save_file(tensors, partial_file)
-        partial_file.replace(self.folder / "model.safetensors")
-
-
 def rounded(value: Any) -> Any:
-    """Six significant digits are enough for a figure, and few enough for a file that is kept."""
+    """Six significant digits are enough for a figure, and few enough for a file that is kept; `None` for what is not finite."""
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list):
         return [rounded(item) for item in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def source(folder: Path = Path(__file__).parents[1]) -> str:
-    """16 hexadecimal digits that change with any character of the package: which code was it?"""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def hardware(device: torch.device) -> dict[str, Any]:
-    """Device and threads, the name of the GPU or of the processor as far as the system tells it, and its model."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text() if cpuinfo.exists() else ""
-    about = dict(re.findall(r"^([\w ]+?)\s*: (.+)$", lines, flags=re.MULTILINE))
-    processor = about.get("model name") or platform.processor() or platform.machine()
-    # What decides the last digits: instructions that torch uses, family and model of the processor.
-    model = [
-        torch.backends.cpu.get_cpu_capability(),
-        about.get("cpu family"),
-        about.get("model"),
-    ]
-    return {
-        "device": str(device),
-        "processor": torch.cuda.get_device_name() if torch.cuda.is_available() else processor,
-        "model": " ".join(filter(None, model)),
-        "threads": torch.get_num_threads(),
-    }
+    if isinstance(value, float):
+        # JSON has no word for them, and most programs refuse to read Python's.
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value
 
 
 # ## Reading them
@@ -232,7 +129,7 @@ class Run:
 
     @property
     def diverged(self) -> bool:
-        """Whether the loss stopped being finite, which ended the run."""
+        """Whether the loss exploded, which ended the run."""
         return bool(self.kind("diverged"))
 
     @property
@@ -310,21 +207,7 @@ def mean_spread(values: list[float]) -> tuple[float, float]:
 if __name__ == "__main__":
     # ## See it work
     #
-    # Record a run that does not train: the files of the folder, and the only line of the metrics.
-    from tempfile import TemporaryDirectory
-
-    from labml_ws.experiment import cifar10
-    from labml_ws.experiment.config import build
-
-    with TemporaryDirectory() as folder:
-        config = Config(data="digits", width=0.25, out=Path(folder) / "run")
-        record = Record(config, cifar10.load("digits"), torch.device("cpu"))
-        record.add(kind="epoch", epoch=0, test_accuracy=0.1)
-        record.save_weights(build(config))
-        for file in sorted(record.folder.iterdir()):
-            print(f"{file.name}: {file.stat().st_size:,} bytes")
-        print((record.folder / "metrics.jsonl").read_text().strip())
-    # And two that did.
+    # Two runs that this site reads.
     for name in ("full-width", "quarter-width"):
         (run,) = read(name)
         print(f"{name}: {run.accuracy:.2%} after {run.config.epochs} epochs")

@@ -6,6 +6,10 @@ First the run as a whole, then its three parts: what is made ready, one epoch, t
 
 import math
 import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from itertools import islice
 from typing import Any
 
 import torch
@@ -13,9 +17,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from labml_ws.experiment import cifar10
+from labml_ws.experiment.checkpoint import Signals
 from labml_ws.experiment.config import Config, build, optimization
 from labml_ws.experiment.measure import snapshot
-from labml_ws.experiment.record import Record
+from labml_ws.experiment.processes import share_statistics
+from labml_ws.experiment.resume import Resumable
+from labml_ws.experiment.writing import Record, Silent
+from labml_ws.once import standardize_once
+
+# A cross-entropy (nats) that no training comes back from: the logits are ten thousand apart. Recorded runs stay below 20.
+EXPLODED = 1e4
 
 
 def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
@@ -26,24 +37,14 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
     * returns the last epoch's row of the metrics: losses (mean cross-entropy, in nats, that is with the natural
       logarithm), accuracies (0 to 1), times (seconds)
 
-    Writes [the record][labml_ws.experiment.record.Record] as it goes. Raises `FileExistsError` when its folder already holds one,
-    `ValueError` for a batch larger than the training set, and `FloatingPointError` when the loss is no longer finite.
+    Writes [the record][labml_ws.experiment.writing.Record] as it goes. Raises `FileExistsError` when its folder already holds one,
+    `OSError` where it can't be written, `ValueError` for settings that don't fit the data or the machine, and
+    `FloatingPointError` when the loss explodes.
     """
-    training = Training(config, images)
-    training.measure()
-    row: dict[str, Any] = {}
-    for epoch in range(1, config.epochs + 1):
-        row = training.epoch(epoch)
-        print(
-            f"epoch {epoch}/{config.epochs}: loss {row['train_loss']:.3f}, "
-            f"accuracy {row['train_accuracy']:.1%}, test accuracy {row['test_accuracy']:.1%}, "
-            f"{row['images_per_second']:.0f} images/s",
-            flush=True,
-        )
-    return row
+    return Training(config, images).run()
 
 
-class Training:
+class Training(Resumable):
     """
     ## What is made ready
 
@@ -53,14 +54,20 @@ class Training:
 
     def __init__(self, config: Config, images: cifar10.Images) -> None:
         from accelerate import Accelerator
-        from accelerate.utils import set_seed
+        from accelerate.utils import DataLoaderConfiguration, set_seed
 
         self.config = config
+        # Each process takes its part of a batch.
         self.accelerator = Accelerator(
             mixed_precision=config.mixed_precision,
-            gradient_accumulation_steps=config.accumulate,
             cpu=config.cpu,
+            dataloader_config=DataLoaderConfiguration(split_batches=True),
         )
+        self.processes = self.accelerator.num_processes
+        self.part = (self.accelerator.process_index, self.processes)
+        device = self.accelerator.device
+        if config.mixed_precision == "fp16" and device.type == "cpu":
+            raise ValueError("expected --mixed-precision no or bf16 on a CPU, got fp16")
         if config.threads:
             torch.set_num_threads(config.threads)
         set_seed(config.seed)
@@ -69,25 +76,101 @@ class Training:
         batches = cifar10.loader(
             images.train_x, images.train_y, config.batch_size, seed=config.seed
         )
-        test = cifar10.loader(images.test_x, images.test_y, batch_size=500)
+        test = cifar10.loader(
+            images.test_x, images.test_y, batch_size=500 // self.processes * self.processes
+        )
         if len(batches) == 0:
             raise ValueError(
                 f"expected --batch-size of at most {len(images.train_y)}, the training images, "
                 f"got {config.batch_size}"
             )
-        # The batches seen so far, and those of the whole run; with `--accumulate`, fewer updates.
-        self.done, self.total = 0, config.epochs * len(batches)
+        if config.batch_size % self.processes:
+            raise ValueError(
+                f"expected --batch-size that {self.processes} processes can share equally, "
+                f"got {config.batch_size}"
+            )
+        if self.processes > 1:
+            share_statistics(model)
+        # Where it is: the epoch, the batches seen in it, and in the whole run; with `--accumulate`, fewer updates.
+        self.number, self.step, self.done, self.total = 1, 0, 0, config.epochs * len(batches)
+        # What the order of the next epoch is drawn from.
+        self.order = batches.generator
         updates = config.epochs * -(-len(batches) // config.accumulate)
         optimizer, scheduler = optimization(config, model, updates)
-        self.model, self.optimizer, self.batches, self.test, self.scheduler = (
-            self.accelerator.prepare(model, optimizer, batches, test, scheduler)
+        self.model, self.optimizer, self.batches, self.test = self.accelerator.prepare(
+            model, optimizer, batches, test
         )
-        device = self.accelerator.device
-        self.record = Record(config, images, device)
+        self.scheduler = scheduler
+        self.open_record(device)
         # The statistics of the training set, also for the test images: nothing may be learned from those.
         mean, std = cifar10.channel_stats(images.train_x)
         self.mean, self.std = mean.to(device), std.to(device)
         self.generator = torch.Generator(device).manual_seed(config.seed)
+        self.begin_epoch()
+        self.signals = Signals()
+        if self.record.resumed:
+            self.restore(*self.record.resumed)
+
+    def open_record(self, device: torch.device) -> None:
+        from accelerate.utils import broadcast_object_list
+
+        self.record = (Record if self.accelerator.is_main_process else Silent)(
+            self.config, self.images, device, self.processes
+        )
+        # The first process says whether and from where it goes on.
+        resumed = [self.record.resumed]
+        if self.processes > 1:
+            broadcast_object_list(resumed)
+        self.record.resumed = resumed[0]
+
+    def run(self) -> dict[str, Any]:
+        """
+        ### The run
+
+        Returns the last epoch's row of the metrics, and prints a line per epoch.
+        """
+        config, row = self.config, dict[str, Any]()
+        parameters = sum(p.numel() for p in self.model.parameters())
+        self.accelerator.print(
+            f"{len(self.images.train_y):,} images ({self.images.source}), "
+            f"{parameters:,} parameters, {self.accelerator.device}, "
+            f"{config.mixed_precision.replace('no', 'fp32')}; the record goes to {config.folder}",
+            flush=True,
+        )
+        try:
+            with self.signals:
+                if self.record.resumed:
+                    self.accelerator.print(
+                        f"going on after batch {self.done} of {self.total}", flush=True
+                    )
+                else:
+                    self.measure()
+                while self.number <= config.epochs:
+                    row = self.epoch()
+                    self.accelerator.print(
+                        f"epoch {self.number}/{config.epochs}: loss {row['train_loss']:.3f}, "
+                        f"accuracy {row['train_accuracy']:.1%}, "
+                        f"test accuracy {row['test_accuracy']:.1%}, "
+                        f"{row['images_per_second']:.0f} images/s"
+                        f"{self.remaining(row['seconds'])}",
+                        flush=True,
+                    )
+                    self.number += 1
+                    self.begin_epoch()
+            self.record.finish()
+        finally:
+            self.record.close()
+        return row
+
+    def remaining(self, seconds: float) -> str:
+        left = seconds * (self.total / self.done - 1)
+        return f", about {left / 60:.1f} min left" if left else ""
+
+    def begin_epoch(self) -> None:
+        self.step, self.seen, self.epoch_seconds = 0, 0, 0.0
+        # The sums of loss and of right answers.
+        self.totals = torch.zeros(2, device=self.accelerator.device)
+        self.order_state = self.order.get_state()
 
     # What `--measure` looks at, the same images at every step: the first of the subset and of the test set.
     def measure(self) -> None:
@@ -100,95 +183,156 @@ class Training:
             found = snapshot(model.train(), held_out, x, self.images.train_y[:128].to(device))
             self.record.add(kind="measure", step=self.done, **found)
 
-    def epoch(self, number: int) -> dict[str, Any]:
+    def epoch(self) -> dict[str, Any]:
         """
         ### One epoch
 
-        * `number`: which, from 1
-        * returns its row of the metrics
+        Or the rest of it. Returns its row of the metrics.
         """
         from tqdm.auto import tqdm
 
-        config, accelerator, device = self.config, self.accelerator, self.accelerator.device
+        config, steps, number = self.config, len(self.batches), self.number
         self.model.train()
-        start = time.perf_counter()
-        # The sums stay on the device: reading a number off a GPU at every step would make the two wait for each other.
-        total_loss = torch.zeros((), device=device)
-        correct = torch.zeros((), device=device)
-        seen = 0
+        start = time.perf_counter() - self.epoch_seconds
+        self.order.set_state(self.order_state)
+        batches = iter(self.batches)
+        # After a checkpoint: those that were seen.
+        deque(islice(batches, self.step), maxlen=0)
+        quiet = None if self.accelerator.is_main_process else True
         title = f"epoch {number}/{config.epochs}"
-        progress = tqdm(self.batches, title, unit="step", disable=None, leave=False)
-        for step, (x, y) in enumerate(progress, 1):
-            x = cifar10.normalize(x, self.mean, self.std)
-            x = cifar10.augment(x, self.generator, flip=self.images.flip)  # [B, 3, 32, 32]
-            # **What is a micro-batch?** A step of one or two images. The papers' runs with GN and WS simulate it: they
-            # gather the gradients of many such steps before the weights change (Caffe's `iter_size`). `--accumulate`
-            # does the same; Accelerate holds the optimizer back until it is time. GroupNorm cannot tell this from a
-            # large batch. BatchNorm can, as its statistics are still those of the small one.
-            with accelerator.accumulate(self.model):
-                logits = self.model(x)  # [B, 10]
-                loss = F.cross_entropy(logits, y)
-                accelerator.backward(loss)
-                self.optimizer.step()
-                self.scheduler.step()
-                self.optimizer.zero_grad()
-            total_loss += loss.detach() * len(y)
-            correct += (logits.argmax(dim=1) == y).sum()
-            seen += len(y)
-            self.done += 1
-            if config.measure and self.done % config.measure == 0 and self.done < self.total:
-                self.measure()
-            if step % 50 == 0 or step == len(self.batches):
-                mean_loss, accuracy = (total_loss / seen).item(), (correct / seen).item()
-                self.report(number, step, loss.item(), mean_loss)
-                speed = seen / (time.perf_counter() - start)
-                progress.set_postfix_str(
-                    f"loss {mean_loss:.3f}, accuracy {accuracy:.1%}, {speed:.0f} images/s"
-                )
-        train_seconds = time.perf_counter() - start
-        test_loss, test_accuracy = evaluate(self.model, self.test, self.mean, self.std)
+        with tqdm(
+            None, title, steps, initial=self.step, unit="step", disable=quiet, leave=False
+        ) as progress:
+            while self.step < steps:
+                # The last group of an epoch may be smaller.
+                size = min(config.accumulate, steps - self.step)
+                loss = self.update(batches, size)
+                self.step += size
+                self.done += size
+                progress.update(size)
+                if (
+                    config.measure
+                    and self.done < self.total
+                    and self.done % config.measure < size
+                ):
+                    self.measure()
+                if self.step % 50 < size or self.step == steps:
+                    mean_loss, accuracy = self.means()
+                    loss = self.accelerator.reduce(loss.detach(), "mean")
+                    self.report(number, self.step, loss.item(), mean_loss)
+                    speed = self.seen / (time.perf_counter() - start)
+                    progress.set_postfix_str(
+                        f"loss {mean_loss:.3f}, accuracy {accuracy:.1%}, {speed:.0f} images/s"
+                    )
+                self.epoch_seconds = time.perf_counter() - start
+                every = config.checkpoint_steps
+                due = self.asked() or (every and self.done % every < size)
+                if due and self.step < steps:
+                    self.save()
+        next(batches, None)
+        return self.end_epoch()
+
+    def end_epoch(self) -> dict[str, Any]:
+        config, number = self.config, self.number
+        mean_loss, accuracy = self.means()
+        # First what cost an epoch, then what may fail.
+        self.record.save_weights(self.accelerator.unwrap_model(self.model))
+        self.save()
+        test_loss, test_accuracy = evaluate(
+            self.model, self.until_stopped(self.test), self.mean, self.std, self.gather
+        )
+        # After a few steps the running statistics may be far off, so a large loss is no more than that.
+        self.stop_above(math.inf, number, self.step, test_loss, "test loss")
         if number == config.epochs:
             self.measure()
-        row = self.record.add(
+        return self.record.add(
             kind="epoch",
             epoch=number,
-            train_loss=(total_loss / seen).item(),
-            train_accuracy=(correct / seen).item(),
+            train_loss=mean_loss,
+            train_accuracy=accuracy,
             test_loss=test_loss,
             test_accuracy=test_accuracy,
-            train_seconds=train_seconds,
-            images_per_second=seen / train_seconds,
+            train_seconds=self.epoch_seconds,
+            images_per_second=self.seen / self.epoch_seconds,
         )
-        self.record.save_weights(accelerator.unwrap_model(self.model))
-        return row
 
-    # A loss of `nan` does not recover, so stop here, with the epochs before it safely recorded.
+    def means(self) -> list[float]:
+        return (self.accelerator.reduce(self.totals) / self.seen).tolist()
+
+    def update(self, batches: Iterator[tuple[Tensor, Tensor]], size: int) -> Tensor:
+        """
+        ### One update of the weights
+
+        * `batches`: where the next batches come from; `size`: how many of them the gradient is the mean of
+        * returns the loss of the last one
+
+        **What is a micro-batch?** A batch of one or two images. The papers' runs with GN and WS simulate it: they gather the
+        gradients of many such batches before the weights change (Caffe's `iter_size`). `--accumulate` does the same.
+        GroupNorm cannot tell this from a large batch. BatchNorm can, as its statistics are still those of the small one.
+        Until the weights change, they are [standardized once][labml_ws.once.standardize_once].
+        """
+        loss = torch.zeros(())
+        with standardize_once(self.model) if size > 1 else nullcontext():
+            for number, (x, y) in enumerate(islice(batches, size), 1):
+                x = cifar10.normalize(x, self.mean, self.std)
+                x = cifar10.augment(
+                    x, self.generator, flip=self.images.flip, part=self.part
+                )  # [B, 3, 32, 32]
+                # Processes exchange the gradient once, with the last batch.
+                last = number == size
+                with nullcontext() if last else self.accelerator.no_sync(self.model):
+                    logits = self.model(x)  # [B, 10]
+                    loss = F.cross_entropy(logits, y)
+                    self.accelerator.backward(loss / size)
+                # The sums stay on the device: reading a number off a GPU at every step would make the two wait for each other.
+                correct = (logits.argmax(dim=1) == y).sum()
+                self.totals += torch.stack([loss.detach() * len(y), correct])
+                self.seen += len(y) * self.processes
+        self.optimizer.step()
+        # In half precision, a step whose gradient overflowed is left out.
+        if not self.accelerator.optimizer_step_was_skipped:
+            self.scheduler.step()
+        self.optimizer.zero_grad()
+        return loss
+
     def report(self, epoch: int, step: int, loss: float, mean_loss: float) -> None:
-        if not math.isfinite(mean_loss):
-            self.record.add(kind="diverged", epoch=epoch, step=step)
-            raise FloatingPointError(
-                f"the loss is {loss} in epoch {epoch}, step {step}: try a lower --learning-rate "
-                f"than {self.config.learning_rate}, or a normalization "
-                f"(--norm is {self.config.norm})"
-            )
+        for value in (loss, mean_loss):
+            self.stop_above(EXPLODED, epoch, step, value, "loss")
         rate = self.scheduler.get_last_lr()[0]
         self.record.add(kind="step", epoch=epoch, step=step, loss=loss, learning_rate=rate)
 
+    # Such a loss does not recover, so stop here, with the epochs before it safely recorded.
+    def stop_above(self, limit: float, epoch: int, step: int, loss: float, title: str) -> None:
+        if not loss < limit:
+            self.record.add(kind="diverged", epoch=epoch, step=step)
+            raise FloatingPointError(
+                f"the {title} is {loss:.6g} in epoch {epoch}, step {step}, and guessing has 2.3: "
+                f"try a lower --learning-rate than {self.config.learning_rate}, or a "
+                f"normalization (--norm is {self.config.norm})"
+            )
+
 
 @torch.inference_mode()
-def evaluate(model: nn.Module, batches: Any, mean: Tensor, std: Tensor) -> tuple[float, float]:
+def evaluate(
+    model: nn.Module,
+    batches: Any,
+    mean: Tensor,
+    std: Tensor,
+    gather: Callable[[tuple[Tensor, Tensor]], tuple[Tensor, Tensor]] = lambda pair: pair,
+) -> tuple[float, float]:
     """
     ## Evaluate
 
     No augmentation here, and the running statistics stay as they are.
 
     * `batches`: pairs of `uint8` images and labels; `mean`, `std`: of the colors, from the training set
+    * `gather`: puts logits and labels of all processes together
     * returns the mean cross-entropy (nats) and the accuracy (0 to 1) over all of `batches`
     """
     model.eval()
     loss, correct, seen = 0.0, 0, 0
     for x, y in batches:
-        logits = model(cifar10.normalize(x, mean, std))
+        logits, y = gather((model(cifar10.normalize(x, mean, std)), y))
         loss += F.cross_entropy(logits, y, reduction="sum").item()
         correct += int((logits.argmax(dim=1) == y).sum())
         seen += len(y)

@@ -21,13 +21,13 @@ from torch.nn import functional as F
 
 from labml_ws.experiment import cifar10
 from labml_ws.experiment.cifar10 import (
-    DataError,
     Images,
     augment,
     channel_stats,
     loader,
     normalize,
 )
+from labml_ws.experiment.decoding import DataError
 
 # How the hub data set describes its columns, inside its parquet files.
 SCHEMA = (
@@ -159,8 +159,7 @@ def test_the_second_time_nothing_is_decoded(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = cifar10.load(str(folder))
-    monkeypatch.setattr(Image.Image, "convert", fail)
-    monkeypatch.setattr(datasets.Image, "decode_example", fail)
+    monkeypatch.setattr(cifar10, "pixels", fail)
     assert same(cifar10.load(str(folder)), first)
 
 
@@ -171,7 +170,7 @@ def test_without_its_cache_the_second_time_decodes_again(
     cifar10.load(str(folder))
     for file in cache.iterdir():
         file.unlink()
-    monkeypatch.setattr(datasets.Image, "decode_example", fail)
+    monkeypatch.setattr(cifar10, "pixels", fail)
     with pytest.raises(AssertionError, match="must not be called"):
         cifar10.load(str(folder))
 
@@ -273,8 +272,8 @@ def test_images_of_another_size_are_refused_by_their_size(tmp_path: Path) -> Non
 def test_a_file_that_is_not_parquet_says_what_to_pass_instead(folder: Path) -> None:
     (folder / "test-00000-of-00001.parquet").write_bytes(b"not parquet at all")
     message = sentence(lambda: cifar10.load(str(folder)))
-    assert f"could not load {folder}" in message
-    assert "--data DIR" in message
+    assert f"could not read {folder}/test-00000-of-00001.parquet: it is damaged" in message
+    assert "download it again" in message
 
 
 def test_the_hub_without_a_network_names_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:

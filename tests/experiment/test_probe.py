@@ -14,7 +14,8 @@ import torch
 from labml_ws import EstimatedBatchNorm
 from labml_ws.experiment import probe
 from labml_ws.experiment.config import Config
-from labml_ws.experiment.record import Record, RecordError, Run, check
+from labml_ws.experiment.record import RecordError, Run, check
+from labml_ws.experiment.writing import Record
 
 # Of each kind one, and with them a measured one, a large one and one with running estimates.
 NAMES = (
@@ -46,7 +47,8 @@ CHECK = """
 import sys
 from pathlib import Path
 import labml_ws
-from labml_ws.experiment.record import Record, RecordError, Run, check, records
+from labml_ws.experiment.record import RecordError, Run, check, records
+from labml_ws.experiment.writing import Record
 assert Path(labml_ws.__file__).is_relative_to(Path.cwd()), labml_ws.__file__
 try:
     check([Run(records() / name) for name in sys.argv[1:]])

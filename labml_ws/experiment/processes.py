@@ -1,0 +1,75 @@
+r"""
+# Several processes
+
+`torchrun --nproc_per_node 2 -m labml_ws.experiment` (or `accelerate launch`) starts the same program twice, and both train *one* network. The rule is
+that **the number of processes changes nothing but the time**: `--batch-size` is that of all processes together, each takes its
+part of every batch, and what is computed over a batch is computed over all parts.
+
+| what | over all processes |
+|---|---|
+| order of the images, their augmentation | drawn by each for the whole batch, with one seed; each keeps its part |
+| gradients | averaged, by `DistributedDataParallel` |
+| statistics of BatchNorm, running estimates | of the whole batch: moments are exchanged |
+| losses and accuracies | summed; each test image counts once |
+| record and checkpoints | written by the first process |
+| a signal | one process has it, all stop after the same batch |
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+from labml_ws.batch_channel_norm import BatchNorm, EstimatedBatchNorm
+from labml_ws.running_statistics import check_channels
+
+
+class SharedBatchNorm(BatchNorm):
+    r"""
+    ## A batch norm over all processes
+
+    With $P$ processes that have equal parts of the batch, and a bar for the mean over this process's part,
+
+    $$\mu_c = \frac{1}{P} \sum_p \code{mean}{\overline{x_{pc}}} \qquad
+    \sigma_c^2 = \frac{1}{P} \sum_p \code{var}{\overline{(x_{pc} - \mu_c)^2}}.$$
+
+    The gradient flows through both sums, so also to the parts of other processes. Torch's `SyncBatchNorm` does the same, on
+    GPUs alone. In evaluation, and in its `state_dict`, it is the [batch norm][labml_ws.batch_channel_norm.BatchNorm] that it stands for.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        check_channels(x, self.num_features)
+        processes = torch.distributed.get_world_size()
+        wide = x.to(self.running_var.dtype)
+        dims = [0, *range(2, x.dim())]
+        shape = [1, -1, *[1] * (x.dim() - 2)]
+        mean = all_reduce(wide.mean(dims)) / processes  # [C]
+        centered = wide - mean.view(shape)
+        var = all_reduce(centered.square().mean(dims)) / processes  # [C]
+        count = x.numel() // self.num_features * processes
+        self.keep(mean.detach(), var.detach() * (count / (count - 1)))
+        y = centered * (var + self.eps).rsqrt().view(shape)
+        return (y * self.weight.view(shape) + self.bias.view(shape)).to(x.dtype)
+
+
+def share_statistics(model: nn.Module) -> None:
+    """
+    ## Every statistic over all processes
+
+    * `model`: whose batch norms of this project are told so, in place; a network without any stays as it is
+    """
+    for module in model.modules():
+        if isinstance(module, EstimatedBatchNorm):
+            module.sync = True
+        elif type(module) is BatchNorm:
+            module.__class__ = SharedBatchNorm
+
+
+def largest(accelerator: Any, number: int) -> int:
+    """The largest of all processes' numbers, which all of them learn."""
+    if accelerator.num_processes == 1:
+        return number
+    return int(accelerator.gather(torch.tensor([number], device=accelerator.device)).max())
