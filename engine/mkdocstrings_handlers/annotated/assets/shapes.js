@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const page = document.documentElement;
-  const button = document.querySelector("button.shapes");
+  const buttons = document.querySelectorAll("button.shapes"); // one for each module on the page
   // A browser may refuse storage, from a folder for instance; then the switch works for this page only.
   const remembered = (value) => {
     try {
@@ -13,14 +13,15 @@
   };
   const show = (on) => {
     page.classList.toggle("no-shapes", !on);
-    button?.setAttribute("aria-pressed", String(on));
+    for (const button of buttons) button.setAttribute("aria-pressed", String(on));
   };
   show(remembered() !== "off");
-  button?.addEventListener("click", () => {
+  const turn = () => {
     const on = page.classList.contains("no-shapes");
     show(on);
     remembered(on ? "on" : "off");
-  });
+  };
+  for (const button of buttons) button.addEventListener("click", turn);
   // The choice made on one page holds in all that are open.
   addEventListener("storage", (event) => event.key === "shapes" && show(event.newValue !== "off"));
 })();

@@ -93,7 +93,10 @@ class Html:
     def page(self) -> dict[str, Any]:
         """What the template shows."""
         document = self.document
-        # Another module on the page may have steps of the same names.
+        # Another module on the page may have lines and steps of the same names.
+        line = self.index.line(document.name)
+        line = f"{document.name}.L" if line in self.ids else line
+        self.ids.add(line)
         for section in document.sections:
             self.anchors[section.anchor] = free(section.anchor, self.ids)
             self.ids.add(self.anchors[section.anchor])
@@ -106,7 +109,7 @@ class Html:
         listed = [row for row in rows if row.listed] if self.options.outline else []
         return {
             "document": document,
-            "line": self.index.line(document.name),
+            "line": line,
             "rows": nested(rows),
             "outline": listed,
             "legend": entries,
