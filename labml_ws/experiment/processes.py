@@ -29,10 +29,12 @@ class SharedBatchNorm(BatchNorm):
     r"""
     ## A batch norm over all processes
 
-    With $P$ processes that have equal parts of the batch, and a bar for the mean over this process's part,
+    With $K$ processes that have equal parts of the batch, and a bar for the mean over the part of process $k$,
 
-    $$\mu_c = \frac{1}{P} \sum_p \code{mean}{\overline{x_{pc}}} \qquad
-    \sigma_c^2 = \frac{1}{P} \sum_p \code{var}{\overline{(x_{pc} - \mu_c)^2}}.$$
+    $$\code{mean}{\mu_c} = \frac{1}{K} \sum_k \overline{x_{kc}} \qquad
+    \code{var}{\sigma_c^2} = \frac{1}{K} \sum_k \overline{(x_{kc} - \code{mean}{\mu_c})^2}.$$
+
+    * $\code{mean}{\mu_c}$, $\code{var}{\sigma_c^2}$: mean and variance of a channel over all processes
 
     The gradient flows through both sums, so also to the parts of other processes. Torch's `SyncBatchNorm` does the same, on
     GPUs alone. In evaluation, and in its `state_dict`, it is the [batch norm][labml_ws.batch_channel_norm.BatchNorm] that it stands for.

@@ -38,8 +38,9 @@ FACTS = r"""
     sections: shown('.annotated .sec').map(s => {
       const part = selector => s.querySelector(`:scope > ${selector}`);
       const [head, prose, code] = [part(':is(h1, h2, h3, h4, h5, h6):not(.heard)'), part('.prose'), part('.code')];
-      // What is read stands under its heading, if that is one to see; a heading's padding belongs to the place, not to its words.
-      const read = [head, prose].filter(e => e).map(box), lead = head ?? prose?.firstElementChild;
+      // What is read stands under its heading, if that is one to see. The heading's margin is a part of its place in the grid, its padding none of its words.
+      const above = e => e === head ? parseFloat(getComputedStyle(e).marginTop) : 0;
+      const read = [head, prose].filter(e => e).map(e => ({...box(e), top: box(e).top - above(e)})), lead = head ?? prose?.firstElementChild;
       const tall = lead?.matches('div.math, h1, h2') ? lead.getBoundingClientRect().height - parseFloat(getComputedStyle(lead).paddingTop) : 0;
       const over = {
         left: Math.min(...read.map(r => r.left)), right: Math.max(...read.map(r => r.right)),
