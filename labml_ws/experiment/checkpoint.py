@@ -241,9 +241,11 @@ if __name__ == "__main__":
     # ## See it work
     #
     # Three checkpoints, of which two stay. One byte of the last one changes: the one before is read.
+    from contextlib import redirect_stderr
     from tempfile import TemporaryDirectory
 
-    with TemporaryDirectory() as temporary:
+    warning = io.StringIO()
+    with TemporaryDirectory() as temporary, redirect_stderr(warning):
         checkpoints = Checkpoints(Path(temporary), keep=2)
         for step in (10, 20, 30):
             checkpoints.save(step, {"weight": torch.ones(3) * step}, {"epoch": step // 10})
@@ -252,3 +254,4 @@ if __name__ == "__main__":
             file.seek(-1, os.SEEK_END)
             file.write(b"?")
         print("read:", checkpoints.load())
+    print(warning.getvalue().strip().rpartition("/")[2])
