@@ -78,8 +78,8 @@ def notebook(name: str, site: Site) -> str:
     document = recorded(site.index.document(name), RECORDS)
     source = document.source
     package, _, module = name.partition(".")
-    alone = package == PACKAGE and module in single.modules()
-    needed = list(dict.fromkeys(single.needs(module))) if alone else []
+    needed = single.demo_needs(module) if package == PACKAGE else ()
+    alone = package == PACKAGE and module in single.modules() and module not in needed
 
     def dropped(node: ast.stmt) -> bool:
         if isinstance(node, ast.If) and "__main__" in ast.unparse(node.test):
@@ -90,7 +90,7 @@ def notebook(name: str, site: Site) -> str:
     opening, *rest = cells(document, partial(site.address, site.page(name)), dropped)
     install = "It needs PyTorch and nothing else: `pip install torch`."
     setup = []
-    if needed:
+    if alone and needed:
         (code,) = single.tidy([single.joined([*needed, module], skipped=[module])], "I", "F401")
         title = f"# @title What {module} takes from {' and '.join(needed)}"
         setup = [Cell("code", f"{title}\n{code}")]

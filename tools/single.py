@@ -38,20 +38,28 @@ def path(module: str) -> Path:
     return run.ROOT / PACKAGE / f"{module.replace('.', '/')}.py"
 
 
+def imported(module: str, by_demo: bool = False) -> list[str]:
+    """The library's modules that a module imports itself, or those that only its demo does."""
+    source = Source.read(path(module))
+    demo = guard(source.tree)
+    names = []
+    for node, target in Scopes(source, f"{PACKAGE}.{module}").imported:
+        name = target.removeprefix(f"{PACKAGE}.")
+        if name != target and bool(demo and node.lineno > demo.lineno) == by_demo:
+            names += [one for one in (name, name.rpartition(".")[0]) if path(one).is_file()]
+    return names
+
+
 @cache
 def needs(module: str) -> tuple[str, ...]:
     """What a module is built on, its demo aside, directly or through others: each module after those that it needs itself."""
-    source = Source.read(path(module))
-    demo = guard(source.tree)
-    order: dict[str, None] = {}
-    for node, target in Scopes(source, f"{PACKAGE}.{module}").imported:
-        name = target.removeprefix(f"{PACKAGE}.")
-        if name == target or (demo and node.lineno > demo.lineno):
-            continue
-        for other in (name, name.rpartition(".")[0]):
-            if path(other).is_file():
-                order |= dict.fromkeys((*needs(other), other))
-    return tuple(order)
+    return tuple(dict.fromkeys(m for other in imported(module) for m in (*needs(other), other)))
+
+
+def demo_needs(module: str) -> tuple[str, ...]:
+    """The same with what its demo needs. Some modules are shown inside of what is built on them: then it holds the module itself."""
+    more = (m for other in imported(module, by_demo=True) for m in (*needs(other), other))
+    return tuple(dict.fromkeys([*needs(module), *more]))
 
 
 def modules() -> list[str]:

@@ -81,7 +81,7 @@ aims = [
     for row in bench["cpu"]["rows"]
     if row["goal"]
 ]
-display(Table("Time of a step over that of the plain layer", ["time", "goal", ""], aims))
+display(Table("Time of a step over that of the plain layer", ["time", "goal", "result"], aims))
 provenance()
 
 # %% [markdown]

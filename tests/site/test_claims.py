@@ -12,6 +12,8 @@ from tools.renderings import Page, Renderings
 
 # Sentences with the words of a claim that claim nothing, by their beginning, and what they are instead.
 NOT_CLAIMS = {
+    "Raises `FileExistsError` when its folder": "errors",
+    "* 1: it began, and failed": "an exit code",
     "Source: [Qiao et al., 2019b]": "a source",
     "* `estimate`: normalize with the estimated": "an argument",
     "In `bcn`, use running estimates": "an option",
