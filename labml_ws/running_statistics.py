@@ -318,6 +318,5 @@ if __name__ == "__main__":
         (mean - x.mean((0, 2, 3))).abs().max(),
         (var - x.var((0, 2, 3), correction=0)).abs().max(),
     )
-    print(
-        f"from the images' moments, at most {max(far):.0e} off: mean {mean.mean():.2f}, variance {var.mean():.2f}"
-    )
+    print(f"from the images' moments: mean {mean.mean():.2f}, variance {var.mean():.2f}")
+    print(f"largest difference from the channels' own: {max(far):.0e}")
