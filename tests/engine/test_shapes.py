@@ -227,3 +227,13 @@ def test_the_page_carries_the_record_and_a_switch(
     untold = handler.render(handler.collect("traced", options), options)
     assert "data-s=" not in untold
     assert "button" not in untold
+
+
+def test_nothing_is_computed_with_a_stand_in_for_a_tensor() -> None:
+    class FakeTensor:
+        """Raises where a program that is being traced would get another step."""
+
+        def __getattr__(self, name: str) -> Any:
+            raise AssertionError(f"{name} of a traced value was asked for")
+
+    assert values.measure(FakeTensor()) is None

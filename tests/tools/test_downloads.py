@@ -6,7 +6,6 @@ import copy
 import importlib.util
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -180,10 +179,8 @@ def test_the_one_file_and_the_notebooks_run_where_only_torch_is(
         shown = "".join(text for _, text in record).splitlines()
         found = outputs[module].splitlines()
         assert len(found) == len(shown) > 1
-        # A duration differs; and how many operations a traced graph has, among which are the checks of whoever runs it.
-        pairs = zip(found, shown, strict=True)
-        other = [b for a, b in pairs if a != b and not re.search(r"of \d+ operations:$", b)]
-        assert len(other) <= 1
+        # One of them holds a duration.
+        assert sum(a == b for a, b in zip(found, shown, strict=True)) >= len(shown) - 1
     assert list(empty.iterdir()) == []
 
 

@@ -59,6 +59,9 @@ def measure(value: Any) -> tuple[float, float, bool] | None:
     Mean, standard deviation, and whether all is one number, of what computes like a tensor of PyTorch. Integers that are not one number are labels or indices: their
     mean says nothing.
     """
+    # A stand-in for a tensor is being traced: to compute with it would put steps into somebody's graph.
+    if type(value).__name__ in {"FakeTensor", "FunctionalTensor", "Proxy"}:
+        return None
     numeric = hasattr(value, "detach") and value.numel() and not value.is_complex()
     if not numeric or str(value.dtype).endswith("bool"):
         return None
