@@ -23,7 +23,6 @@ from mkdocstrings_handlers.annotated.render.notebook import Cell, cells, markdow
 from mkdocstrings_handlers.annotated.understand.index import Index
 from mkdocstrings_handlers.annotated.understand.run import recorded
 from mkdocstrings_handlers.annotated.understand.torch_docs import torch_url
-
 from tools import single
 from tools.run import PACKAGE, ROOT
 

@@ -18,10 +18,10 @@ from string import Template
 from typing import Any
 
 import yaml
+
 from mkdocstrings_handlers.annotated.prose.cite import read_works
 from mkdocstrings_handlers.annotated.render.markdown import Writer, address
 from mkdocstrings_handlers.annotated.understand.index import Index
-
 from tools.run import ROOT
 
 FRONT = re.compile(r"\A---\n(.*?)\n---\n+", re.DOTALL)

@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 from mkdocstrings_handlers.annotated.document import Source
 from mkdocstrings_handlers.annotated.read.source import code_only, guard
 from mkdocstrings_handlers.annotated.understand.scopes import Scopes
-
 from tools import run
 from tools.run import PACKAGE
 

@@ -7,9 +7,9 @@ import warnings
 from pathlib import Path
 
 import pytest
+
 from mkdocstrings_handlers.annotated.document import Source, SourceError
 from mkdocstrings_handlers.annotated.read.source import code_only
-
 from tests.engine.test_lossless import standard_library
 
 AWKWARD = {

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from mkdocstrings import CollectionError
+
+from mkdocstrings_handlers.annotated import AnnotatedHandler
 from mkdocstrings_handlers.annotated.document import Document, Source
 from mkdocstrings_handlers.annotated.read.module import read_module
 from mkdocstrings_handlers.annotated.read.source import demo
 from mkdocstrings_handlers.annotated.understand import run
-
-from mkdocstrings_handlers.annotated import AnnotatedHandler
 
 MODULE = '''"""# Two steps"""
 

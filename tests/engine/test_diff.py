@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mkdocs.exceptions import PluginError
 from mkdocstrings import CollectionError
+
+from mkdocstrings_handlers.annotated import AnnotatedHandler
 from mkdocstrings_handlers.annotated.document import Source
 from mkdocstrings_handlers.annotated.read import source as reading
 from mkdocstrings_handlers.annotated.read.source import definitions
 from mkdocstrings_handlers.annotated.render.diff import Line, Row, compare, folded
-
-from mkdocstrings_handlers.annotated import AnnotatedHandler
 
 from .test_handler import render
 

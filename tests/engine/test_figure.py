@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from mkdocs.exceptions import PluginError
-from mkdocstrings_handlers.annotated.render.markdown import Writer
-from mkdocstrings_handlers.annotated.understand.index import Index
 
 from mkdocstrings_handlers.annotated import AnnotatedHandler
+from mkdocstrings_handlers.annotated.render.markdown import Writer
+from mkdocstrings_handlers.annotated.understand.index import Index
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="1pt"><path id="p" d="M0 0"/></svg>'
 SOURCE = '<p class="provenance"><a href="runs.html#a">methods</a></p>'

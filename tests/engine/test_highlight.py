@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mkdocstrings_handlers.annotated.render.highlight import Wrap, highlight
 from pygments import highlight as pygments_highlight
 from pygments.formatters.html import HtmlFormatter
 from pygments.lexers.python import PythonLexer
+
+from mkdocstrings_handlers.annotated.render.highlight import Wrap, highlight
 
 FILES = sorted(Path(__file__).parent.glob("*.py"))
 

@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
+
 from mkdocstrings_handlers.annotated.document import SourceError
 from mkdocstrings_handlers.annotated.understand.index import Index, directives
 from mkdocstrings_handlers.annotated.understand.symbols import ties, untied

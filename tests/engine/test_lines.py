@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from mkdocstrings_handlers.annotated.understand.index import Index
 
 

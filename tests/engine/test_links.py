@@ -7,6 +7,8 @@ from types import ModuleType
 
 import pytest
 import torch
+
+from mkdocstrings_handlers.annotated import AnnotatedHandler
 from mkdocstrings_handlers.annotated.understand.index import Index, Page, address
 from mkdocstrings_handlers.annotated.understand.torch_docs import (
     ATTRIBUTES,
@@ -18,8 +20,6 @@ from mkdocstrings_handlers.annotated.understand.torch_docs import (
     PAGES,
     torch_url,
 )
-
-from mkdocstrings_handlers.annotated import AnnotatedHandler
 
 from .test_handler import page, render
 

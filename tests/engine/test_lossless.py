@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mkdocstrings_handlers.annotated.document import Source, SourceError
 from mkdocstrings_handlers.annotated.read.module import read_module
 

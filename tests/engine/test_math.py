@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from markdown import Markdown
 from mkdocs.exceptions import PluginError
+
 from mkdocstrings_handlers.annotated.prose import katex
 from mkdocstrings_handlers.annotated.prose.katex import Katex, MathError
 

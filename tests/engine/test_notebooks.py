@@ -8,11 +8,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from mkdocstrings import CollectionError
+
+from mkdocstrings_handlers.annotated import AnnotatedHandler
 from mkdocstrings_handlers.annotated.document import Section, SourceError
 from mkdocstrings_handlers.annotated.read.notebook import read_notebook
 from mkdocstrings_handlers.annotated.render.figures import inline_svg
-
-from mkdocstrings_handlers.annotated import AnnotatedHandler
 
 SVG = """<?xml version="1.0" encoding="utf-8"?>
 <svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="72pt" height="36pt" viewBox="0 0 72 36">

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from markdown import Markdown
 from mkdocs.exceptions import PluginError
+
 from mkdocstrings_handlers.annotated.prose import cite as references
 
 EXTENSION = "mkdocstrings_handlers.annotated.prose"

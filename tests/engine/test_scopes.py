@@ -5,6 +5,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
 from mkdocstrings_handlers.annotated.document import Source
 from mkdocstrings_handlers.annotated.understand.scopes import Scopes
 

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from mkdocstrings_handlers.annotated import AnnotatedHandler
 from mkdocstrings_handlers.annotated.document import Document, Result, Source, SourceError
 from mkdocstrings_handlers.annotated.understand import run, values
 from mkdocstrings_handlers.annotated.understand.scopes import Scopes
-
-from mkdocstrings_handlers.annotated import AnnotatedHandler
 
 MODULE = '''"""# Traced"""
 import itertools

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from mkdocstrings import CollectionError
+
+from mkdocstrings_handlers.annotated import AnnotatedHandler
 from mkdocstrings_handlers.annotated.document import Source, SourceError
 from mkdocstrings_handlers.annotated.read.module import read_module
 from mkdocstrings_handlers.annotated.understand.index import Index
-
-from mkdocstrings_handlers.annotated import AnnotatedHandler
 
 from .test_handler import render
 

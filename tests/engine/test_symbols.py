@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from mkdocs.exceptions import PluginError
+
+from mkdocstrings_handlers.annotated import AnnotatedHandler
 from mkdocstrings_handlers.annotated.document import Document, Source
 from mkdocstrings_handlers.annotated.read.module import read_module
 from mkdocstrings_handlers.annotated.understand.scopes import Scopes
 from mkdocstrings_handlers.annotated.understand.symbols import Symbols, items, plain, ties
-
-from mkdocstrings_handlers.annotated import AnnotatedHandler
 
 ROOT = Path(__file__).resolve().parents[2]
 

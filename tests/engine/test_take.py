@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from mkdocstrings import CollectionError
+
 from mkdocstrings_handlers.annotated.render.take import Take
 
 GITHUB = "https://github.com/someone/some.thing"

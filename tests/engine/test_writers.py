@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+
 from mkdocstrings_handlers.annotated.document import Document, Source, SourceError
 from mkdocstrings_handlers.annotated.prose.cite import Work
 from mkdocstrings_handlers.annotated.read.module import read_module

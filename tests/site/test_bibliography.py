@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import yaml
+
 from mkdocstrings_handlers.annotated.prose import cite as references
 from mkdocstrings_handlers.annotated.prose.cite import read_works
 

@@ -53,7 +53,11 @@ def luminance(colour: str) -> float:
 @pytest.mark.parametrize("scheme", ["default", "slate"])
 def test_code_is_readable_on_every_ground_of_a_comparison(root: Path, scheme: str) -> None:
     block = root / "engine" / "mkdocstrings_handlers" / "annotated" / "assets"
-    sheets = (block / "annotated.css", block / "diff.css", root / "docs" / "assets" / "site.css")
+    sheets = (
+        block / "annotated.css",
+        block / "diff.css",
+        root / "docs" / "assets" / "site.css",
+    )
     css = "".join(sheet.read_text() for sheet in sheets)
     rules = "".join(re.findall(rf'\[data-md-color-scheme="{scheme}"\] {{([^}}]*)}}', css))
     colours = dict(re.findall(r"(--[\w-]+): (#\w{6});", rules))

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urljoin
+from urllib.parse import urljoin
 
 import pytest
 
@@ -77,7 +77,9 @@ def test_the_icon_is_ours_and_has_a_bitmap_for_those_who_draw_no_svg(
         for rel in ("icon", "alternate icon", "apple-touch-icon"):
             (address,) = head.linked(rel)
             assert (site / urljoin(f"/{page}", address).lstrip("/")).is_file(), page
-    sign = re.search(r' d="[^"]+"', (root / "overrides" / ".icons" / "labml" / "w-hat.svg").read_text())
+    sign = re.search(
+        r' d="[^"]+"', (root / "overrides" / ".icons" / "labml" / "w-hat.svg").read_text()
+    )
     assert sign
     assert sign[0] in drawing
     assert sign[0] in (site / "index.html").read_text()  # in the header
@@ -108,7 +110,12 @@ def test_with_an_address_a_page_has_a_card_and_an_absolute_404(
     config = root / f".address-{builder}-{os.getpid()}.yml"
     config.write_text(f"site_dir: build/{config.stem}\n" + (root / "mkdocs.yml").read_text())
     target = root / "build" / config.stem
-    env = {**os.environ, "SITE_URL": "https://example.org/ws/", "REPO_URL": "https://example.org/a/b", "NO_MKDOCS_2_WARNING": "1"}
+    env = {
+        **os.environ,
+        "SITE_URL": "https://example.org/ws/",
+        "REPO_URL": "https://example.org/a/b",
+        "NO_MKDOCS_2_WARNING": "1",
+    }
     strict = ["--strict"] if builder == "mkdocs" else ["--strict", "--clean"]
     try:
         done = subprocess.run(

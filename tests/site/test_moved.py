@@ -27,7 +27,9 @@ def test_every_old_address_leads_to_a_place_that_there_is(moved: list[Path]) -> 
 
 @pytest.mark.parametrize("origin", ["http", "file"])
 @pytest.mark.parametrize("scripts", [True, False])
-def test_a_reader_gets_there(browser: Browser, address: str, site: Path, moved: list[Path], origin: str, scripts: bool) -> None:
+def test_a_reader_gets_there(
+    browser: Browser, address: str, site: Path, moved: list[Path], origin: str, scripts: bool
+) -> None:
     context = browser.new_context(java_script_enabled=scripts)
     tab = context.new_page()
     for path in moved:
@@ -40,7 +42,9 @@ def test_a_reader_gets_there(browser: Browser, address: str, site: Path, moved: 
     context.close()
 
 
-def test_a_place_in_an_old_page_stays_a_place(browser: Browser, address: str, site: Path, moved: list[Path]) -> None:
+def test_a_place_in_an_old_page_stays_a_place(
+    browser: Browser, address: str, site: Path, moved: list[Path]
+) -> None:
     tab = browser.new_page()
     name = moved[0].relative_to(site).as_posix()
     tab.goto(f"{address}/{name}#there", wait_until="commit")
@@ -50,7 +54,10 @@ def test_a_place_in_an_old_page_stays_a_place(browser: Browser, address: str, si
 
 
 def test_no_list_of_pages_names_an_old_address(site: Path, moved: list[Path]) -> None:
-    lists = [site / name for name in ("sitemap.xml", "llms.txt", "search/search_index.json", "search.json")]
+    lists = [
+        site / name
+        for name in ("sitemap.xml", "llms.txt", "search/search_index.json", "search.json")
+    ]
     texts = {path.name: path.read_text() for path in lists if path.is_file()}
     assert len(texts) >= 2
     for path in moved:

@@ -22,7 +22,11 @@ def test_every_module_has_a_page(page_names: list[str], root: Path) -> None:
     paths = [path for path in (root / "labml_ws").rglob("*.py") if path.stem != "__init__"]
     modules = {".".join(path.relative_to(root).with_suffix("").parts) for path in paths}
     pages = {page: page.read_text() for page in (root / "docs" / "annotated").glob("*.md")}
-    shown = {name: page for page, text in pages.items() for name in re.findall(r"^::: (\S+)", text, re.MULTILINE)}
+    shown = {
+        name: page
+        for page, text in pages.items()
+        for name in re.findall(r"^::: (\S+)", text, re.MULTILINE)
+    }
     assert modules
     assert page_names[0] == "index.html"
     assert modules == set(shown)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.site.index import find
 from tests.site.browser import FOUND, QUERY
+from tests.site.index import find
 
 PATIENCE = 60_000  # milliseconds
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from mkdocstrings_handlers.annotated.document import Source
 from mkdocstrings_handlers.annotated.read.module import read_module
 from mkdocstrings_handlers.annotated.understand import symbols

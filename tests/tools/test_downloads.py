@@ -17,14 +17,14 @@ import nbformat
 import pytest
 import torch
 import yaml
-from mkdocstrings_handlers.annotated.document import Source
-from mkdocstrings_handlers.annotated.render.take import BRANCH
-from mkdocstrings_handlers.annotated.understand import run as recorder
-from mkdocstrings_handlers.annotated.understand.index import Index
 from torch import nn
 
 import labml_ws
 from labml_ws.experiment.vgg import VGG
+from mkdocstrings_handlers.annotated.document import Source
+from mkdocstrings_handlers.annotated.render.take import BRANCH
+from mkdocstrings_handlers.annotated.understand import run as recorder
+from mkdocstrings_handlers.annotated.understand.index import Index
 from tools import downloads, run, single
 
 MODULES = single.modules()

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+
 from mkdocstrings_handlers.annotated.document import Source
 from mkdocstrings_handlers.annotated.read.module import read_module
-
 from tests.site.browser import pages
 from tools.renderings import Page, Renderings, main
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from mkdocstrings_handlers.annotated.understand.index import Index
 
+from mkdocstrings_handlers.annotated.understand.index import Index
 from tests.site import chromium
 from tools import run
 
