@@ -338,7 +338,7 @@ def listing(name, runs):
     items = "".join(
         f'<li><a href="../runs/{run.name}/config.json">{run.name}</a> '
         f'(<a href="../runs/{run.name}/metrics.jsonl" aria-label="metrics of {run.name}">metrics</a>), '
-        f"{run.rows[-1]['seconds'] / 60:.1f} min<br><code>{escape(run.about['command'])}</code></li>"
+        f"{run.rows[-1]['seconds'] / 60:.1f} min<br><code>{escape(run.command)}</code></li>"
         for run in runs
     )
     return f"<details><summary>{name}: {len(runs)} run{'s' * (len(runs) > 1)}</summary><ul>{items}</ul></details>"

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -27,6 +27,8 @@ UNNAMED = {"ws", "norm", "estimate", "variant", "width", "batch_size", "seed"} |
     *("cpu", "threads", "out", "measure", "half_weights", "note"),
     *("resume", "checkpoint_steps", "checkpoints"),
 }
+# What a record that doesn't mention a setting was run with, where that isn't its default: there was no choice yet.
+BEFORE: dict[str, Any] = {"validation": 0.0}
 # How a name abbreviates the others. A word says by itself what it sets: `sgd`, `one-cycle`.
 SHORT = {
     "learning_rate": "rate",
@@ -71,7 +73,10 @@ class Config:
     # Where the images come from: `hub`, `digits`, or a folder with CIFAR-10's parquet files.
     data: str = "hub"
 
-    # Train on so many images, the same random ones for every seed, or on all (0).
+    # The share of the training images that is held out to choose by: each epoch is measured on these, and the test images are
+    # looked at once, at the end. With 0, each epoch is measured on the test images.
+    validation: float = 0.1
+    # Of those that are left, train on so many, the same random ones for every seed, or on all (0).
     train_images: int = 0
 
     # Passes over the training set.
@@ -159,6 +164,7 @@ class Config:
         # `not (a <= x)` also refuses `nan`.
         ranges = {
             "momentum": (0 <= self.momentum <= 1, "from 0 to 1"),
+            "validation": (0 <= self.validation < 1, "from 0 to less than 1"),
             "width": (0 < self.width <= 16, "above 0 and at most 16 (3.8 billion weights)"),
             "learning_rate": (0 < self.learning_rate < math.inf, "above 0, and finite"),
             "weight_decay": (0 <= self.weight_decay < math.inf, "of at least 0, and finite"),

@@ -52,6 +52,7 @@ def essence(config: Config) -> Config:
     return replace(
         config,
         data="digits",
+        validation=0.0,
         train_images=min(config.train_images, 12),
         epochs=1,
         width=min(config.width, 0.25),

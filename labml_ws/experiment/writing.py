@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from labml_ws.experiment.checkpoint import Checkpoints, explained, flush, lock, write
 from labml_ws.experiment.cifar10 import Images
-from labml_ws.experiment.config import Config
+from labml_ws.experiment.config import BEFORE, Config
 from labml_ws.experiment.probe import probe
 from labml_ws.experiment.record import Run, rounded
 
@@ -205,7 +205,7 @@ def compare(then: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises `ValueError` where a run can't go on as another one: of two descriptions, settings and data must be equal."""
     for name in now["config"].keys() - FREE:
         before, after = (
-            about["config"].get(name, Config.__dataclass_fields__[name].default)
+            (BEFORE | about["config"]).get(name, Config.__dataclass_fields__[name].default)
             for about in (then, now)
         )
         if before != after:
@@ -244,13 +244,20 @@ def description(config: Config, images: Images, device: torch.device) -> dict[st
             "fingerprint": images.fingerprint,
             "train": len(images.train_y),
             "test": len(images.test_y),
-        },
+        }
+        | held_out(images),
         "source": source(),
         "probe": probe(config),
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in ("torch", "accelerate", "datasets", "numpy")},
         "hardware": hardware(device),
     }
+
+
+# How many there are to choose by, and how they were chosen.
+def held_out(images: Images) -> dict[str, Any]:
+    number = len(images.validation_y)
+    return {"validation": number, "split": "by class, seed 0"} if number else {}
 
 
 def words(config: Config) -> list[str]:
@@ -311,7 +318,7 @@ if __name__ == "__main__":
     with TemporaryDirectory() as folder:
         config = Config(data="digits", width=0.25, out=Path(folder) / "run")
         record = Record(config, cifar10.load("digits"), torch.device("cpu"))
-        record.add(kind="epoch", epoch=0, test_accuracy=0.1)
+        record.add(kind="epoch", epoch=0, validation_accuracy=0.1)
         record.save_weights(build(config))
         for file in sorted(record.folder.iterdir()):
             print(f"{file.name}: {file.stat().st_size:,} bytes")
