@@ -19,6 +19,7 @@ import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,11 @@ class Images:
     flip: bool = True
     validation_x: Tensor = field(default_factory=lambda: torch.zeros(0, 3, 32, 32).byte())
     validation_y: Tensor = field(default_factory=lambda: torch.zeros(0).long())
+
+    @cached_property
+    def colors(self) -> tuple[Tensor, Tensor]:
+        """[Mean and standard deviation][labml_ws.experiment.cifar10.channel_stats] of the training images."""
+        return channel_stats(self.train_x)
 
     @property
     def fingerprint(self) -> str:

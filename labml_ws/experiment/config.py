@@ -22,13 +22,14 @@ from labml_ws.experiment.ablations import Driven, VariantConv2d
 from labml_ws.experiment.vgg import VGG, scaled
 from labml_ws.layers import Conv2d, Linear
 
-# Of the settings, those that a run's name begins with, and those that its numbers hardly depend on.
-UNNAMED = {"ws", "norm", "estimate", "variant", "width", "batch_size", "seed"} | {
+# Of the settings, those that a run's numbers hardly depend on, and with them those that its name begins with.
+APART = {
     *("cpu", "threads", "out", "measure", "half_weights", "note"),
     *("resume", "checkpoint_steps", "checkpoints"),
 }
+UNNAMED = APART | {"ws", "norm", "estimate", "variant", "width", "batch_size", "seed"}
 # What a record that doesn't mention a setting was run with, where that isn't its default: there was no choice yet.
-BEFORE: dict[str, Any] = {"validation": 0.0}
+BEFORE: dict[str, Any] = {"validation": 0.0, "fused": False}
 # How a name abbreviates the others. A word says by itself what it sets: `sgd`, `one-cycle`.
 SHORT = {
     "learning_rate": "rate",
@@ -98,9 +99,9 @@ class Config:
     schedule: Literal["constant", "one-cycle"] = "constant"
     # Whether a one-cycle schedule moves the momentum at all. Without, SGD keeps its 0.9.
     cycle_momentum: bool = True
-    # Update all weights in one kernel: an optimizer's step in half the time or less, with other last digits. Recorded runs
-    # are without.
-    fused: bool = False
+    # Update all weights in one kernel: an optimizer's step in half the time or less, with other last digits. Not with fp16,
+    # where a step may be left out. The first recorded runs are without.
+    fused: bool = True
     # For the initial weights, the order of the images and their augmentation.
     seed: int = 0
 
@@ -231,8 +232,8 @@ def optimization(
     * returns the optimizer, and the schedule of its learning rate
     """
     rate, decay = config.learning_rate, config.weight_decay
-    # `False` would choose among the other kernels, too.
-    fused = True if config.fused else None
+    # `False` would choose among the other kernels, too. A fused step leaves itself out, so that the schedule wouldn't know.
+    fused = True if config.fused and config.mixed_precision != "fp16" else None
     optimizer: torch.optim.Optimizer = (
         torch.optim.AdamW(model.parameters(), rate, weight_decay=decay, fused=fused)
         if config.optimizer == "adam"

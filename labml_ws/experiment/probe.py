@@ -60,12 +60,16 @@ def essence(config: Config) -> Config:
         accumulate=min(config.accumulate, 2),
         learning_rate={"adam": 1e-3, "sgd": 1e-2}[config.optimizer],
         seed=0,
+        fused=False,
         mixed_precision="no",
         cpu=True,
         threads=0,
         out=None,
         measure=min(config.measure, 1),
         half_weights=False,
+        resume=False,
+        checkpoint_steps=0,
+        checkpoints=1,
         note="",
     )
 

@@ -9,8 +9,9 @@ to reproduce them:
 | `config.json` | settings and command, when it started, source and fingerprint of the data, the code and [what it computes](probe.md), versions, hardware |
 | `metrics.jsonl` | a line per 50 steps (`step`), per epoch (`epoch`) with what the [validation images](cifar10.md#labml_ws.experiment.split) gave, and at the end one with what the test images gave (`test`), each with the seconds since the start; with `--measure` also what was [measured][labml_ws.experiment.measure.snapshot] (`measure`); instead of the end one more if the loss exploded (`diverged`) |
 | `model.safetensors` | the weights after the last complete epoch |
+| `best.safetensors` | those after the epoch that was best on the validation images, the first of equal ones |
 
-All three are [written as the run goes][labml_ws.experiment.writing], so an interrupted run leaves what it had.
+All are [written as the run goes][labml_ws.experiment.writing], so an interrupted run leaves what it had.
 """
 
 import atexit
@@ -117,7 +118,7 @@ class Run:
     def command(self) -> str:
         """What does the same today: the command as it was given, and what was no choice then."""
         now = [
-            f"--{name} {value:g}"
+            f"--no-{name}" if value is False else f"--{name} {value:g}"
             for name, value in BEFORE.items()
             if name not in self.about["config"]
         ]
@@ -159,6 +160,11 @@ class Run:
     def curve(self) -> list[float]:
         """The accuracy after each epoch on the images that were [held out][labml_ws.experiment.record.Run.held_out], 0 to 1."""
         return [row[f"{self.held_out}_accuracy"] for row in self.kind("epoch")]
+
+    @property
+    def best(self) -> int:
+        """The epoch of the best accuracy on the images that were held out, the first of equal ones, counted from 1."""
+        return max(range(len(self.curve)), key=self.curve.__getitem__) + 1
 
     @property
     def validation(self) -> float:

@@ -112,7 +112,7 @@ class Training(Resumable):
         self.scheduler = scheduler
         self.open_record(device)
         # The statistics of the training set, also for the test images: nothing may be learned from those.
-        mean, std = cifar10.channel_stats(images.train_x)
+        mean, std = images.colors
         self.mean, self.std = mean.to(device), std.to(device)
         self.generator = torch.Generator(device).manual_seed(config.seed)
         self.begin_epoch()
@@ -254,6 +254,9 @@ class Training(Resumable):
         self.record.save_weights(self.accelerator.unwrap_model(self.model))
         self.save()
         measured = self.measured_on(self.held_out)
+        if self.held_out == "validation":
+            model = self.accelerator.unwrap_model(self.model)
+            self.record.save_best(model, measured["validation_accuracy"])
         if number == config.epochs:
             self.measure()
         return self.record.add(

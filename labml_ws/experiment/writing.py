@@ -29,7 +29,8 @@ from labml_ws.experiment.config import BEFORE, Config
 from labml_ws.experiment.probe import probe
 from labml_ws.experiment.record import Run, rounded
 
-FILES = ("config.json", "metrics.jsonl", "model.safetensors", "checkpoints")
+LAST, BEST = "model.safetensors", "best.safetensors"
+FILES = ("config.json", "metrics.jsonl", LAST, BEST, "checkpoints")
 # Settings that may be others when a run goes on.
 FREE = {"out", "note", "resume", "checkpoint_steps", "checkpoints"}
 
@@ -167,7 +168,13 @@ class Record:
                 raise
         return row
 
-    def save_weights(self, model: nn.Module) -> None:
+    def save_best(self, model: nn.Module, accuracy: float) -> None:
+        """Keeps the weights if no epoch before had that `accuracy` on the validation images."""
+        before = [row["validation_accuracy"] for row in Run(self.folder).kind("epoch")]
+        if rounded(accuracy) > max(before, default=-1.0):
+            self.save_weights(model, BEST)
+
+    def save_weights(self, model: nn.Module, name: str = LAST) -> None:
         from safetensors.torch import save
 
         parameters = dict(model.named_parameters())
@@ -175,7 +182,7 @@ class Record:
             name: tensor.half() if self.half and name in parameters else tensor
             for name, tensor in model.state_dict().items()
         }
-        write(self.folder / "model.safetensors", save(tensors))
+        write(self.folder / name, save(tensors))
 
 
 class Silent(Record):
@@ -191,7 +198,10 @@ class Silent(Record):
     def add(self, **row: Any) -> dict[str, Any]:
         return row | {"seconds": round(time.perf_counter() - self.start, 2)}
 
-    def save_weights(self, model: nn.Module) -> None:
+    def save_best(self, model: nn.Module, accuracy: float) -> None:
+        pass
+
+    def save_weights(self, model: nn.Module, name: str = LAST) -> None:
         pass
 
     def save_checkpoint(self, step: int, model: nn.Module, state: dict[str, Any]) -> None:
@@ -246,6 +256,10 @@ def description(config: Config, images: Images, device: torch.device) -> dict[st
             "test": len(images.test_y),
         }
         | held_out(images),
+        "colors": {
+            name: color.flatten().tolist()
+            for name, color in zip(("mean", "std"), images.colors, strict=True)
+        },
         "source": source(),
         "probe": probe(config),
         "versions": {"python": platform.python_version()}

@@ -152,7 +152,7 @@ def test_a_record_from_before_there_was_a_choice_held_out_none(root: Path) -> No
     assert "validation" not in run.about["config"]
     assert run.config.validation == 0
     assert run.held_out == "test"
-    assert run.command == f"{run.about['command']} --validation 0"
+    assert run.command == f"{run.about['command']} --validation 0 --no-fused"
 
 
 def test_a_probe_is_the_same_with_validation_images_and_without() -> None:
