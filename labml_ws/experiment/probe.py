@@ -70,6 +70,7 @@ def essence(config: Config) -> Config:
         resume=False,
         checkpoint_steps=0,
         checkpoints=1,
+        tracker="none",
         note="",
     )
 

@@ -20,6 +20,7 @@ import math
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -129,7 +130,12 @@ class Run:
         """`metrics.jsonl`, a dictionary per row."""
         file = self.folder / "metrics.jsonl"
         lines = file.read_text().splitlines() if file.exists() else []
-        return [json.loads(line) for line in lines]
+        *before, last = lines or [""]
+        rows = [json.loads(line) for line in before]
+        # A power cut may leave a part of the last line.
+        with suppress(json.JSONDecodeError):
+            rows.append(json.loads(last))
+        return rows
 
     def kind(self, kind: str) -> list[dict[str, Any]]:
         """

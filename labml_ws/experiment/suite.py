@@ -188,6 +188,7 @@ def run(name: str, settings: str) -> str:
     """
     folder = RUNS / name
     command = [sys.executable, "-m", "labml_ws.experiment", *shlex.split(settings)]
+    command += ["--tracker", "none"]
     data, note = os.environ.get("DATA"), os.environ.get("NOTE")
     if "--data" not in settings:
         command += [*(["--data", data] if data else []), *(["--note", note] if note else [])]

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labml_ws.experiment import cifar10
+from labml_ws.experiment import cifar10, tracking
 from labml_ws.experiment.checkpoint import Signals
 from labml_ws.experiment.config import Config, build, optimization
 from labml_ws.experiment.measure import snapshot
@@ -62,6 +63,8 @@ class Training(Resumable):
         self.accelerator = Accelerator(
             mixed_precision=config.mixed_precision,
             cpu=config.cpu,
+            log_with=tracking.chosen(config.tracker),
+            project_dir=str(config.folder),
             dataloader_config=DataLoaderConfiguration(split_batches=True),
         )
         self.processes = self.accelerator.num_processes
@@ -119,6 +122,7 @@ class Training(Resumable):
         self.signals = Signals()
         if self.record.resumed:
             self.restore(*self.record.resumed)
+        tracking.begin(self.accelerator, config.name, asdict(config), self.done)
 
     def open_record(self, device: torch.device) -> None:
         from accelerate.utils import broadcast_object_list
@@ -168,9 +172,10 @@ class Training(Resumable):
                     self.number += 1
                     self.begin_epoch()
                 if held_out != "test":
-                    row |= self.record.add(kind="test", **self.measured_on("test"))
+                    row |= self.note(kind="test", **self.measured_on("test"))
             self.record.finish()
         finally:
+            tracking.end(self.accelerator)
             self.record.close()
         return row
 
@@ -184,6 +189,12 @@ class Training(Resumable):
         self.totals = torch.zeros(2, device=self.accelerator.device)
         self.order_state = self.order.get_state()
 
+    # A row of the record, which a tracker may show.
+    def note(self, **row: Any) -> dict[str, Any]:
+        row = self.record.add(**row)
+        tracking.log(self.accelerator, row, self.done)
+        return row
+
     # What `--measure` looks at, the same images at every step: the first of those that are held out and of the training set.
     def measure(self) -> None:
         if self.config.measure:
@@ -196,7 +207,7 @@ class Training(Resumable):
                 )
             )
             found = snapshot(model.train(), held_out, x, self.images.train_y[:128].to(device))
-            self.record.add(kind="measure", step=self.done, **found)
+            self.note(kind="measure", step=self.done, **found)
 
     def epoch(self) -> dict[str, Any]:
         """
@@ -259,7 +270,7 @@ class Training(Resumable):
             self.record.save_best(model, measured["validation_accuracy"])
         if number == config.epochs:
             self.measure()
-        return self.record.add(
+        return self.note(
             kind="epoch",
             epoch=number,
             train_loss=mean_loss,
@@ -321,12 +332,12 @@ class Training(Resumable):
         for value in (loss, mean_loss):
             self.stop_above(EXPLODED, epoch, step, value, "loss")
         rate = self.scheduler.get_last_lr()[0]
-        self.record.add(kind="step", epoch=epoch, step=step, loss=loss, learning_rate=rate)
+        self.note(kind="step", epoch=epoch, step=step, loss=loss, learning_rate=rate)
 
     # Such a loss does not recover, so stop here, with the epochs before it safely recorded.
     def stop_above(self, limit: float, epoch: int, step: int, loss: float, title: str) -> None:
         if not loss < limit:
-            self.record.add(kind="diverged", epoch=epoch, step=step)
+            self.note(kind="diverged", epoch=epoch, step=step)
             raise FloatingPointError(
                 f"the {title} is {loss:.6g} in epoch {epoch}, step {step}, and guessing has 2.3: "
                 f"try a lower --learning-rate than {self.config.learning_rate}, or a "

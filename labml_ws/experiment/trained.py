@@ -150,6 +150,7 @@ if __name__ == "__main__":
     with TemporaryDirectory() as temporary, redirect_stdout(StringIO()):
         config = Config(
             data="digits", width=1 / 16, epochs=1, learning_rate=3e-3, cpu=True, threads=1,
+            tracker="none",
             out=Path(temporary) / "run",
         )  # fmt: skip
         digits = cifar10.load("digits")

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from labml_ws.experiment import tracking
 from labml_ws.experiment.checkpoint import Checkpoints, explained, flush, lock, write
 from labml_ws.experiment.cifar10 import Images
 from labml_ws.experiment.config import BEFORE, Config
@@ -30,9 +31,9 @@ from labml_ws.experiment.probe import probe
 from labml_ws.experiment.record import Run, rounded
 
 LAST, BEST = "model.safetensors", "best.safetensors"
-FILES = ("config.json", "metrics.jsonl", LAST, BEST, "checkpoints")
+FILES = ("config.json", "metrics.jsonl", LAST, BEST, "checkpoints", tracking.FOLDER)
 # Settings that may be others when a run goes on.
-FREE = {"out", "note", "resume", "checkpoint_steps", "checkpoints"}
+FREE = {"out", "note", "resume", "checkpoint_steps", "checkpoints", "tracker"}
 
 
 class Record:

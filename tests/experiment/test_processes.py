@@ -38,7 +38,8 @@ KINDS = {
 
 def config(kind, **settings):
     defaults = {"data": "digits", "width": 1 / 16, "epochs": 1, "batch_size": 8, "cpu": True,
-                "optimizer": "sgd", "learning_rate": 0.01, "threads": 1, "validation": 0.0}
+                "optimizer": "sgd", "learning_rate": 0.01, "threads": 1, "validation": 0.0,
+                "tracker": "none"}
     return Config(**{**defaults, **KINDS[kind], **settings}, out=Path(kind))
 
 if sys.argv[1] == "all":
