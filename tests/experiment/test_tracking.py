@@ -2,6 +2,10 @@
 
 import importlib.util
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +168,37 @@ def test_metrics_with_half_a_last_line_are_read_up_to_it(images: Images) -> None
     path.write_bytes(content[:30] + content[40:])
     with pytest.raises(json.JSONDecodeError):
         _ = Run(Path("run")).rows
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="the system has no terminals to pretend")
+def test_a_loss_is_on_the_terminal_within_seconds_of_the_start(root: Path) -> None:
+    """In seconds of a processor, so that it does not matter what else the machine does. On two idle cores it takes 8 of them."""
+    control, terminal = os.openpty()
+    command = [
+        sys.executable,
+        "-m",
+        "labml_ws.experiment",
+        "--data",
+        "digits",
+        "--threads",
+        "1",
+    ]
+    process = subprocess.Popen(
+        [*command, "--cpu", "--out", str(Path("run").resolve())],
+        cwd=root,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    try:
+        shown = ""
+        while not re.search(r"loss \d", shown):
+            shown += os.read(control, 1000).decode(errors="replace")
+        ticks = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    finally:
+        process.kill()
+        process.wait()
+        os.close(control)
+    assert "1,293 images" in shown
+    assert sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK") < 15
