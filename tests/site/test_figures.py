@@ -144,7 +144,7 @@ def test_prose_stays_beside_long_code_and_above_nothing(browser: Browser, addres
     tab = opened(browser, address, "tutorials/gradients.html", 1440)
     places = tab.evaluate(
         """async () => {
-      const section = [...document.querySelectorAll('.sec')].find((s) => s.querySelector(':scope > .code')?.offsetHeight > 700 && s.querySelector(':scope > .prose'));
+      const section = [...document.querySelectorAll('.sec')].find((s) => s.querySelector(':scope > .code')?.offsetHeight > 700 && !s.matches('.sec-holds:not(.sec-goes-on)') && s.querySelector(':scope > .prose')?.offsetHeight < 400);
       const prose = section.querySelector(':scope > .prose'), code = section.querySelector(':scope > .code');
       scrollTo({top: scrollY + code.getBoundingClientRect().top + 250, behavior: 'instant'});
       await new Promise(requestAnimationFrame);
@@ -159,7 +159,7 @@ def test_what_steps_follow_does_not_cover_them(browser: Browser, address: str) -
     """A class whose settings stand below it scrolls away with its first line."""
     tab = opened(browser, address, "annotated/experiment.html", 1440)
     positions = tab.evaluate(
-        "[...document.querySelectorAll('.sec-holds > :is(.prose, .code)')].map(e => getComputedStyle(e).position)"
+        "[...document.querySelectorAll('.sec-holds:not(.sec-goes-on) > :is(.prose, .code)')].map(e => getComputedStyle(e).position)"
     )
     tab.close()
     assert positions

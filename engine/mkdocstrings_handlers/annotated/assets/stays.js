@@ -3,10 +3,11 @@
   "use strict";
   const places = document.querySelectorAll(".sec > .prose, .sec > .code");
   const look = () => {
-    const heights = [...places].map((place) => place.offsetHeight);
+    const sizes = [...places].map((place) => [place.offsetHeight, getComputedStyle(place).position === "sticky"]);
     places.forEach((place, i) => {
-      const top = innerHeight - heights[i] - 16;
-      const tall = top < 0.12 * innerHeight;
+      const [height, stays] = sizes[i];
+      const top = innerHeight - height - 16;
+      const tall = stays && top < 0.12 * innerHeight;
       if (tall || place.style.top) place.style.top = tall ? `${top}px` : "";
     });
   };

@@ -27,7 +27,7 @@ from ..understand.scopes import Scopes
 from ..understand.symbols import Entry, Symbols, Tie, ties
 from .figures import inline_png, inline_svg
 from .highlight import Token, code_links, highlight
-from .take import Take
+from .take import Take, needs
 
 CODE_SPAN = re.compile(r"`[^`\n]+`")
 
@@ -118,6 +118,7 @@ class Html:
             "outline": listed,
             "legend": entries,
             "shapes": shapes(document),
+            "needs": needs(document.source) if document.numbered else [],
             "take": self.take.along(
                 document.name, document.source.place, self.here.url, self.options.bundle
             ),
