@@ -58,7 +58,7 @@ class AnnotatedHandler(BaseHandler):
     """
     ## What mkdocstrings calls
 
-    `collect` reads what a page names after `:::`, `render` makes its HTML. Between the two, mkdocstrings asks for the names that others may refer to.
+    `collect` reads what a page names after `:::`, `render` makes its HTML. The names that others may refer to are the ids of its headings, which mkdocstrings takes from the HTML.
     """
 
     name: ClassVar[str] = "annotated"

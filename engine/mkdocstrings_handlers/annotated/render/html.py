@@ -1,7 +1,7 @@
 """
 # A document as HTML
 
-Each section becomes a row: its heading, its prose, set, and its code, highlighted. A template puts the rows together; what a page shows beside them, the outline, the list of
+Each section becomes a row: its heading, its typeset prose and its highlighted code. A template puts the rows together; what a page shows beside them, the outline, the list of
 symbols and what there is to take along, is gathered while they are made.
 """
 
@@ -34,7 +34,7 @@ CODE_SPAN = re.compile(r"`[^`\n]+`")
 @dataclass
 class Row:
     """
-    A section as the template wants it. `named` is how its own heading looks: as its author wrote it, small where there is nothing else to read, or only heard.
+    A section as the template wants it. `looks` is how its own heading looks: as its author wrote it, small where there is nothing else to read, or only heard.
     """
 
     section: Section
