@@ -1,10 +1,10 @@
 r"""
-# Layers with standardized weights
+# Standardized layers
 
 Each layer here is the torch layer of the same name with one change: it computes with $\code{self.w_hat}{\hat W}$
 instead of $\code{self.weight}{W}$.
 Arguments, attributes and `state_dict` keys are torch's, so a checkpoint of the plain layer loads into the standardized
-one, and back. [Line by line](../variants.md), this is what changes in the code.
+one, and back. [From plain to standardized](../variants.md), this is what changes in the code.
 
 ```python
 from torch import nn

@@ -1,5 +1,5 @@
 """
-# What a page is made from
+# The document
 
 A file is read once, and everything that asks it something afterwards asks the same `Source`: its text, its lines, its syntax tree, its tokens. Reading cuts it into
 sections of one kind, a notebook as well as a module. What is drawn on the page, written as Markdown or saved as a notebook is

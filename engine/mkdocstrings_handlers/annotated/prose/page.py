@@ -76,7 +76,6 @@ class Passage:
     href: Callable[[str], str | None] | None = None
     tied: Mapping[str, str] = field(default_factory=dict)
     heading: Heading | None = None
-    short: bool = False
     ids: set[str] = field(default_factory=set)
     ties: list[tuple[str, str, str]] = field(default_factory=list)
     letters: set[str] = field(default_factory=set)

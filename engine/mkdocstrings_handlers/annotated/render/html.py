@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from markupsafe import Markup
@@ -26,7 +27,7 @@ from ..understand.scopes import Scopes
 from ..understand.symbols import Entry, Symbols, Tie, ties
 from .figures import inline_png, inline_svg
 from .highlight import Token, code_links, highlight
-from .take import Take
+from .take import Take, needs
 
 CODE_SPAN = re.compile(r"`[^`\n]+`")
 
@@ -45,13 +46,12 @@ class Row:
     level: int
     looks: str
     prose: Markup
-    terms: Markup
     words: str
     listed: bool
     source: str
     formerly: list[str]
-    folded: list[tuple[int, Markup]] = field(default_factory=list)
-    code: list[tuple[int, Markup]] = field(default_factory=list)
+    folded: list[tuple[int, Markup, bool]] = field(default_factory=list)
+    code: list[tuple[int, Markup, bool]] = field(default_factory=list)
     outputs: list[tuple[str, Markup]] = field(default_factory=list)
     inner: list[Row] = field(default_factory=list)
 
@@ -64,10 +64,14 @@ class Row:
         return self.section.name.rpartition(".")[2] if self.section.defines else ""
 
     @property
+    def line(self) -> bool:
+        """A comment and the one line that it is about, as in a list of settings."""
+        return self.section.kind == "comment" and len(self.section.code.split("\n")) == 1
+
+    @property
     def silent(self) -> bool:
         """Nothing stands in the column of the code."""
-        aside = self.code or self.terms or (self.outputs and not self.wide)
-        return self.section.kind != "module" and not aside
+        return self.section.kind != "module" and not self.code and not self.outputs
 
 
 @dataclass
@@ -114,6 +118,7 @@ class Html:
             "outline": listed,
             "legend": entries,
             "shapes": shapes(document),
+            "needs": needs(document.source) if document.numbered else [],
             "take": self.take.along(
                 document.name, document.source.place, self.here.url, self.options.bundle
             ),
@@ -183,7 +188,6 @@ class Html:
             min(level, 6),
             said if heading or defines else "",
             prose,
-            Markup(passage.parts.get("terms", "")),
             spelled(passage.letters),
             bool(section.kind != "module" and (heading or (defines and not private))),
             self.take.source(self.document.source.place, lines[0], lines[-1])
@@ -200,7 +204,6 @@ class Html:
         if document.numbered:
             self.index.check(document, section)
         role = section.kind if section.defines or section.kind == "module" else ""
-        above = section.prose.split("\n* ", 1)[0].count("\n") + 1
         return Passage(
             document.source.place,
             section.prose,
@@ -210,8 +213,6 @@ class Html:
             lambda text: self._leads(section, text),
             self._tied(self._scope(section)),
             Heading(self.anchors[section.anchor], role, name),
-            # A long docstring beside a short `def` leaves the column of code empty.
-            section.defines and len(section.code_lines) <= above + 4,
             self.ids,
         )
 
@@ -261,13 +262,20 @@ class Html:
 
     def _lines(
         self, section: Section, lines: Sequence[str], start: int, stop: int | None
-    ) -> list[tuple[int, Markup]]:
-        """Numbered lines of highlighted code. A blank line keeps its place and loses its number: there is nothing there to point at."""
-        part = [(n, lines[n - 1]) for n in section.code_lines[start:stop]]
-        while part and not part[0][1].strip():
-            part.pop(0)
+    ) -> list[tuple[int, Markup, bool]]:
+        """
+        Numbered lines of highlighted code, and of each whether the file has something between it and the line before, which stands in the prose. A blank line keeps its place
+        and loses its number: there is nothing there to point at.
+        """
+        numbers = list(section.code_lines[start:stop])
+        while numbers and not lines[numbers[0] - 1].strip():
+            numbers.pop(0)
+        gaps = {after for before, after in pairwise(numbers) if after != before + 1}
         numbered = self.document.numbered
-        return [(n if numbered and line.strip() else 0, Markup(line)) for n, line in part]
+        return [
+            (n if numbered and lines[n - 1].strip() else 0, Markup(lines[n - 1]), n in gaps)
+            for n in numbers
+        ]
 
     # ### Its symbols
 

@@ -8,12 +8,16 @@ there, and if that's on GitHub, a notebook can be opened in Colab.
 
 from __future__ import annotations
 
+import ast
 import posixpath
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mkdocstrings import CollectionError
+
+from ..document import Source
 
 COLAB = "https://colab.research.google.com/github"
 # Colab opens a notebook from a branch. Notebooks are built and not committed, so whoever publishes the site pushes them to this one.
@@ -33,6 +37,23 @@ class Taken:
     bundle: str = ""
     colab: str = ""
     source: str = ""
+
+    @property
+    def bare(self) -> str:
+        """What the file without prose is called on the reader's disk, beside the one with it."""
+        path = PurePosixPath(self.file)
+        return f"{path.stem}_code_only{path.suffix}"
+
+
+def needs(source: Source) -> list[str]:
+    """The packages that a file imports at its top and that Python doesn't bring: what must be installed to import it. Its own is named as well."""
+    names: set[str] = set()
+    for node in source.tree.body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return sorted(names - sys.stdlib_module_names)
 
 
 @dataclass(frozen=True)
