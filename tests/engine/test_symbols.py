@@ -62,7 +62,7 @@ def rows(project: Path, handler: AnnotatedHandler):
         (project / "page.py").write_text(source, encoding="utf-8")
         options = handler.get_options({})
         html = handler.render(handler.collect("page", options), options)
-        found = re.findall(r'<tr data-scope="([^"]*)">(.*?)</tr>', html, re.DOTALL)
+        found = re.findall(r'<tr data-scope="([^"]*)"[^>]*>(.*?)</tr>', html, re.DOTALL)
         return [
             (scope, *(re.sub(r"<var.*</var>|<[^>]+>", "", cell).strip() for cell in cells))
             for scope, row in found
