@@ -275,7 +275,8 @@ def pooled(mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
     with a bar for the mean over the images $b$. Both terms are positive, so nothing cancels, as it does in
     $\overline{x^2} - \code{whole}{\mu^2}$: at mean 3000 and variance 1, float32 is right to two parts in $10^5$.
 
-    * $\code{whole}{\mu_c}$, $\code{spread}{\sigma_c^2}$: mean and variance of a channel over all images
+    * $\code{mean}{\mu_{bc}}$: the mean of a channel of an image; $\code{var}{\sigma_{bc}^2}$: the variance of a channel of an image
+    * $\code{whole}{\mu_c}$: the mean of a channel over all images; $\code{spread}{\sigma_c^2}$: the variance of a channel over all images
     """
     whole = mean.mean(0)  # [C]
     spread = (var + (mean - whole).square()).mean(0)

@@ -10,7 +10,8 @@ from mkdocstrings_handlers.annotated import AnnotatedHandler
 from mkdocstrings_handlers.annotated.document import Document, Source
 from mkdocstrings_handlers.annotated.read.module import read_module
 from mkdocstrings_handlers.annotated.understand.scopes import Scopes
-from mkdocstrings_handlers.annotated.understand.symbols import Symbols, items, plain, ties
+from mkdocstrings_handlers.annotated.understand.symbols import Symbols, ties
+from mkdocstrings_handlers.annotated.understand.words import items, plain
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,7 +63,9 @@ def rows(project: Path, handler: AnnotatedHandler):
         (project / "page.py").write_text(source, encoding="utf-8")
         options = handler.get_options({})
         html = handler.render(handler.collect("page", options), options)
-        found = re.findall(r'<tr data-scope="([^"]*)"[^>]*>(.*?)</tr>', html, re.DOTALL)
+        found = re.findall(
+            r'<tr data-scope="([^"]*)"(?:(?! hidden)[^>])*>(.*?)</tr>', html, re.DOTALL
+        )
         return [
             (scope, *(re.sub(r"<var.*</var>|<[^>]+>", "", cell).strip() for cell in cells))
             for scope, row in found

@@ -34,7 +34,8 @@ CODE_SPAN = re.compile(r"`[^`\n]+`")
 @dataclass
 class Row:
     """
-    A section as the template wants it. `named` is how its own heading looks: as its author wrote it, small where there is nothing else to read, or only heard.
+    A section as the template wants it. `looks` is how its own heading does: as its author wrote it, small where there is nothing else to read, or only heard. `told` is
+    the one that explains what stands at the end of lines, as it is the first on the page to have that.
     """
 
     section: Section
@@ -54,6 +55,7 @@ class Row:
     code: list[tuple[int, Markup]] = field(default_factory=list)
     outputs: list[tuple[str, Markup]] = field(default_factory=list)
     inner: list[Row] = field(default_factory=list)
+    told: bool = False
 
     @property
     def wide(self) -> bool:
@@ -107,6 +109,11 @@ class Html:
         for row in rows:
             row.folded = self._lines(row.section, lines, led, 0, row.section.folded)
             row.code = self._lines(row.section, lines, led, row.section.folded, None)
+        results = shapes(document)
+        first = next((row for row in rows if any(n in results for n, _ in row.code)), None)
+        if first and "told" not in self.ids:
+            self.ids.add("told")
+            first.told = True
         listed = [row for row in rows if row.listed] if self.options.outline else []
         return {
             "document": document,
@@ -114,7 +121,7 @@ class Html:
             "rows": nested(rows),
             "outline": listed,
             "legend": legend,
-            "shapes": shapes(document),
+            "shapes": results,
             "take": self.take.along(
                 document.name, document.source.place, self.here.url, self.options.bundle
             ),
@@ -281,18 +288,18 @@ class Html:
 
     def _legend(self, line: str) -> list[dict[str, Any]]:
         """
-        A row for each tie and meaning. It is what a card shows of the tie; where the list says the same already, of the same name elsewhere, it isn't seen there.
+        A row for each scope, name and meaning: it is what a card shows of a tie. Where the list says the same already, of the same name elsewhere, the row isn't seen.
         """
-        rows: dict[tuple[str, str], dict[str, Any]] = {}
+        rows: list[dict[str, Any]] = []
         seen: set[tuple[str, str]] = set()
         for entry in self._symbols.legend(self.met):
-            name, number = entry.tie.name, self._tied(entry.tie.scope).get(entry.tie.name, "")
-            if (number, entry.meaning) not in rows:
-                row = self._symbol(entry) | {"tie": number, "line": line}
-                row["again"] = (name, entry.meaning) in seen
-                rows[number, entry.meaning] = row
-                seen.add((name, entry.meaning))
-        return list(rows.values())
+            number = self._tied(entry.tie.scope).get(entry.tie.name, "")
+            words = (entry.tie.name, entry.meaning)
+            rows.append(
+                self._symbol(entry) | {"tie": number, "line": line, "again": words in seen}
+            )
+            seen.add(words)
+        return rows
 
     def _symbol(self, entry: Entry) -> dict[str, Any]:
         tied = self._tied(entry.tie.scope)

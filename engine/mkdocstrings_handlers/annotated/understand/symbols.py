@@ -15,26 +15,23 @@ With the meaning goes the place: the line that first gives the name a value, and
 
 from __future__ import annotations
 
+import ast
 import difflib
 import re
-import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ..document import Document, Section, SourceError
+from ..document import Document, Section, Source, SourceError
 from ..read.source import PRAGMA, comments, definitions, guard, headings
-from .scopes import Scopes
+from .scopes import Binding, Scopes
 from .tokens import names_of
+from .words import first_clause, item_shapes, items, plain
 
 T = TypeVar("T")
 
 TIE = re.compile(r"\\code\s*\{([^{}]*)\}\s*(?=\{)")
 DEMO = "__main__"
-ITEM = re.compile(r"^[ ]*[*-][ ]+(.*(?:\n(?![ ]*[*-][ ]|[ ]*$).*)*)", re.MULTILINE)
-HEAD = r"(?:returns )?(?:`[\w.]+`|\$\\code\{[\w.]+\}\{[^$]*\}\$)"
-# One item may explain several things: "`x`: this; `y`: that".
-HEADS = re.compile(rf"(?:^|; )({HEAD}(?:,? (?:and )?{HEAD})*): ")
 TRAILING = re.compile(r"(?:(?:\[[^\]]*\] -> )?(\[[^\]]*\]))?(?: each)?[,:]?\s*(.*)")
 
 
@@ -100,7 +97,7 @@ class Entry:
 class Symbols:
     """
     What the names of a document mean, gathered by scope. `words`, `shapes` and `places` go from a scope and a name in it to what the source says of it, and to where
-    it says so; what the demo showed comes after what was written.
+    it is bound, `uses` to where it is named first; what the demo showed comes after what was written.
     """
 
     def __init__(self, document: Document, scopes: Scopes) -> None:
@@ -115,6 +112,7 @@ class Symbols:
         self.words: dict[tuple[str, str], str] = {}
         self.shapes: dict[tuple[str, str], str] = {}
         self.places: dict[tuple[str, str], Place] = {}
+        self.uses: dict[tuple[str, str], Place] = {}
         self._read_prose()
         self._read_code()
 
@@ -142,6 +140,9 @@ class Symbols:
                 self.shapes.setdefault(key, m[1])
             if m and m[2]:
                 self.words.setdefault(key, first_clause(m[2]))
+        for section in self.document.sections:
+            for name, shape in item_shapes(section.prose):
+                self.shapes.setdefault((self._about(section), name), shape)
         results = {(r.line, r.name): r for r in self.document.results}
         # What the demo gave a value comes first; a default may have been there before.
         for key, binding in zip(keys, bindings, strict=True):
@@ -151,18 +152,29 @@ class Symbols:
                 if result.shape:
                     self.shapes.setdefault(key, result.shape)
         for key, binding in zip(keys, bindings, strict=True):
-            self.places.setdefault(key, Place(binding.node.lineno))
+            self.places.setdefault(
+                key, Place(binding.node.lineno, value=_default(source, binding))
+            )
+        within: dict[int, str] = {}
         for node, name in definitions(source.tree):
             outer, _, own = name.rpartition(".")
             for said in (own, f"self.{own}"):
                 key = (self.cells.get(node.lineno, outer), said)
                 self.places.setdefault(key, Place(node.lineno))
-        # What is bound nowhere, as by a class of torch's, is found where it is first used.
-        bound = {name for _, name in self.places}
+            within |= dict.fromkeys(range(node.lineno, (node.end_lineno or 0) + 1), name)
         for token in sorted(names_of(source), key=lambda token: (token.line, token.start)):
-            if token.name not in bound:
-                key = (self.cells.get(token.line, ""), token.name)
-                self.places.setdefault(key, Place(token.line))
+            key = (self.cells.get(token.line, within.get(token.line, "")), token.name)
+            self.uses.setdefault(key, Place(token.line))
+
+    def _place(self, tie: Tie) -> Place:
+        """Where a tie's name is bound in its own scope, or first used there, as a class uses what it has from torch's; else where it is bound at all."""
+        scope = "" if tie.scope == DEMO else tie.scope
+        for places in (self.places, self.uses) if tie.scope else ():
+            own = {k: place for k, place in places.items() if k[0].partition(".")[0] == scope}
+            if place := _nearest(own, tie, exact=True):
+                return place
+        near = (_nearest(places, tie, exact=True) for places in (self.places, self.uses))
+        return next(filter(None, near), Place(0))
 
     def _about(self, section: Section) -> str:
         return section.name if self.document.numbered else section.anchor
@@ -200,8 +212,10 @@ class Symbols:
                     f"Write a list item (* `{tie.name}`: …), "
                     "or a comment behind the line that binds it.",
                 )
-            shape = _nearest(self.shapes, tie) or ""
-            place = _nearest(self.places, tie, exact=True) or Place(0)
+            shape, place = _nearest(self.shapes, tie) or "", self._place(tie)
+            # A name may have had another shape elsewhere.
+            if place.shape and "*" not in shape and place.shape.count(",") != shape.count(","):
+                shape = place.shape
             entry = Entry(tie, meaning, shape, place, plain(tie.symbol))
             entries.setdefault((tie.scope, tie.name, meaning), entry)
         return list(entries.values())
@@ -224,6 +238,15 @@ def _nearest(said: Mapping[tuple[str, str], T], tie: Tie, exact: bool = False) -
     return None
 
 
+def _default(source: Source, binding: Binding) -> str:
+    """What a parameter is unless a call says otherwise, where that is a number."""
+    value = binding.value if isinstance(binding.node, ast.arg) else None
+    number = isinstance(value, ast.Constant) and type(value.value) in (int, float)
+    return (
+        f"{ast.get_source_segment(source.text, value)} by default" if number and value else ""
+    )
+
+
 def nearest(
     name: str,
     names: Collection[str],
@@ -232,67 +255,3 @@ def nearest(
     """The advice to somebody who wrote a name that isn't among `names`."""
     close = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.5)
     return f"Did you mean `{close[0]}`?" if close else otherwise
-
-
-def items(prose: str) -> Iterator[tuple[str, str]]:
-    """The list items of a text that explain a name, each up to the end of its first clause: a legend has no room for more."""
-    for item in ITEM.finditer(prose):
-        text = " ".join(item[1].split())
-        heads = [*HEADS.finditer(text)]
-        for head, end in zip(heads, [*(h.start() for h in heads[1:]), len(text)], strict=False):
-            if head is heads[0] and head.start():
-                break
-            meaning = first_clause(text[head.end() : end])
-            for code, tie in re.findall(r"`([\w.]+)`|\\code\{([\w.]+)\}", head[1]):
-                yield code or tie, meaning
-
-
-def first_clause(text: str) -> str:
-    """Up to the first comma, semicolon, colon, bracket or full stop outside of formulas and code."""
-    parts = re.split(r"(`[^`]*`|\$[^$]*\$)", text)
-    clause = ""
-    for n, part in enumerate(parts):
-        cut = None if n % 2 else re.search(r"[,;(:]|\.( |$)", part)
-        clause += part[: cut.start()] if cut else part
-        if cut:
-            break
-    clause = re.sub(r"\[([^\]]*)\]\[[^\]]*\]", r"\1", clause).strip()
-    # The symbol itself stands in the legend already.
-    return re.sub(r"(?<=\w) \$[^$]*\$$", "", clause)
-
-
-# ## For the search
-#
-# A formula is markup without end, so the search index leaves it out; it finds a symbol by these letters, and a Greek one by its name as well.
-
-ACCENTS = {
-    "hat": "\u0302",
-    "bar": "\u0304",
-    "overline": "\u0304",
-    "tilde": "\u0303",
-    "dot": "\u0307",
-}
-SIGNS = {"partial": "∂", "sqrt": "√", "odot": "⊙", "cdot": "·"}
-
-
-def plain(tex: str) -> str:
-    r"""`\hat W_{i,j}` becomes `Ŵ`, and `\sigma_i^2` becomes `σ² sigma`."""
-    greek = [c for c in re.findall(r"\\([a-z]+)", tex) if _greek(c)]
-    text = re.sub(r"_(\{[^{}]*\}|\\?\w)", "", tex)
-    text = re.sub(r"\\(text|mathrm|mathbf)\b", "", text)
-    text = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"\1/\2", text)
-    text = re.sub(r"\\([a-z]+)", lambda m: _greek(m[1]) or SIGNS.get(m[1]) or m[0], text)
-    text = re.sub(
-        rf"\\({'|'.join(ACCENTS)})\s*\{{?(\w)\b\}}?", lambda m: m[2] + ACCENTS[m[1]], text
-    )
-    text = re.sub(r"\\[a-z]+", "", text)
-    text = text.replace("^2", "²").replace("{", "").replace("}", "")
-    text = unicodedata.normalize("NFC", re.sub(r"\\.|\s+", "", text))
-    return " ".join([text, *dict.fromkeys(greek)])
-
-
-def _greek(name: str) -> str:
-    try:
-        return unicodedata.lookup(f"GREEK SMALL LETTER {name.removeprefix('var').upper()}")
-    except KeyError:
-        return ""
