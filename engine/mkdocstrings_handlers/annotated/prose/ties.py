@@ -19,6 +19,7 @@ from markdown.preprocessors import Preprocessor
 from markdown.treeprocessors import Treeprocessor
 from mkdocs.exceptions import PluginError
 
+from ..document import SourceError
 from ..read.source import unfenced
 from ..understand.index import Index, Module, address
 from ..understand.run import recorded
@@ -82,7 +83,10 @@ class PageTies(Preprocessor):
             advice = nearest(name, {f"{module.name}.{n}" for n in names})
             raise PluginError(f"{where}: `{name}` names nothing. {advice}")
         tie = Tie(own, symbol, where, scope, scope.partition(".")[0] or DEMO)
-        return symbols.legend([tie])[0], module
+        try:
+            return symbols.legend([tie])[0], module
+        except SourceError as error:
+            raise PluginError(str(error)) from error
 
 
 class PageSymbols(Treeprocessor):

@@ -149,8 +149,6 @@ class Symbols:
             if result := results.get((binding.line, binding.name)):
                 place = Place(binding.node.lineno, result.shape, result.value)
                 self.places.setdefault(key, place)
-                if result.shape:
-                    self.shapes.setdefault(key, result.shape)
         for key, binding in zip(keys, bindings, strict=True):
             self.places.setdefault(
                 key, Place(binding.node.lineno, value=_default(source, binding))
@@ -212,7 +210,9 @@ class Symbols:
                     f"Write a list item (* `{tie.name}`: …), "
                     "or a comment behind the line that binds it.",
                 )
-            shape, place = _nearest(self.shapes, tie) or "", self._place(tie)
+            place = self._place(tie)
+            recorded = {key: other.shape for key, other in self.places.items() if other.shape}
+            shape = _nearest(self.shapes, tie) or place.shape or _nearest(recorded, tie) or ""
             # A name may have had another shape elsewhere.
             if place.shape and "*" not in shape and place.shape.count(",") != shape.count(","):
                 shape = place.shape
