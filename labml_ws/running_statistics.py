@@ -278,7 +278,8 @@ def pooled(mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
     with a bar for the mean over the images $b$. Both terms are positive, so nothing cancels, as it does in
     $\overline{x^2} - \code{whole}{\mu^2}$.
 
-    * $\code{whole}{\mu_c}$, $\code{spread}{\sigma_c^2}$: mean and variance of a channel over all images
+    * $\code{mean}{\mu_{bc}}$: the mean of a channel of an image; $\code{var}{\sigma_{bc}^2}$: the variance of a channel of an image
+    * $\code{whole}{\mu_c}$: the mean of a channel over all images; $\code{spread}{\sigma_c^2}$: the variance of a channel over all images
     """
     between, whole = torch.var_mean(mean, dim=[0], correction=0)  # [C] each
     spread = var.mean(0) + between

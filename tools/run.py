@@ -23,6 +23,7 @@ from typing import Any
 from mkdocstrings_handlers.annotated.document import Source, SourceError
 from mkdocstrings_handlers.annotated.understand import run
 from mkdocstrings_handlers.annotated.understand.index import Index
+from mkdocstrings_handlers.annotated.understand.symbols import untied
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "labml_ws"
@@ -89,6 +90,10 @@ def make_notebook(script: Path, index: Index) -> None:
     print(f"executing {script.relative_to(index.root)}", flush=True)
     notebook = execute(script)
     check_figures(notebook, script.name)
+    # No notebook knows what a tie is: its text goes without, and the page reads the one that has them.
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and untied(cell.source) != cell.source:
+            cell.metadata["tied"], cell.source = cell.source, untied(cell.source)
     notebook.metadata[PACKAGE] = mark
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:

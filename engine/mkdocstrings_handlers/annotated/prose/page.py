@@ -27,11 +27,13 @@ GREEK = "GREEK SMALL LETTER"
 # numbers of one list compare.
 PRIORITIES = {
     "annotated-assets": 40,  # first, and once
+    "annotated-ties": 39,
     "annotated-works": 27,  # before the fences are taken out of a page
     "annotated-links": 191,  # before code spans are taken out, as a name may be one
     "annotated-math": 189.9,  # after those, before a backslash escapes anything
     "annotated-citations": 172,  # before autorefs looks for a name in the second pair of brackets
     "annotated-formulas": 79.9,  # before a block becomes a heading or a list
+    "annotated-symbols": 9,
     "annotated-terms": 8,  # once the text has become a tree
     "annotated-opening": 6,  # after attribute lists, before `toc` names what has no id
     "annotated-ids": 3,  # after `toc` has named the headings, before mkdocstrings reports them

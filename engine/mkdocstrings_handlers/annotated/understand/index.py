@@ -92,6 +92,12 @@ class Index:
         self.root, self.docs, self.paths = root, docs, paths or (root,)
         self._modules: dict[str, Module] = {}
 
+    def owns(self, name: str) -> bool:
+        """Whether a dotted name begins with a package or module that is in one of the folders."""
+        first, *rest = name.split(".")
+        places = [folder / end for folder in self.paths for end in (first, f"{first}.py")]
+        return bool(rest) and any(place.exists() for place in places)
+
     def file(self, module: str) -> Path | None:
         """The file of a module, found as Python would find it: in the first folder that has it."""
         for folder in self.paths:
@@ -231,12 +237,9 @@ class Index:
                 raise SourceError(document.source.place, line, problem)
 
     def _object(self, name: str) -> str:
-        package, *rest = name.split(".")
-        if not rest or not any(
-            (folder / package).exists() or (folder / f"{package}.py").exists()
-            for folder in self.paths
-        ):
+        if not self.owns(name):
             return ""
+        package = name.partition(".")[0]
         place = self.resolve(name)
         if place and place[1] in {place[0].name, *(s.anchor for s in place[0].sections)}:
             return ""
