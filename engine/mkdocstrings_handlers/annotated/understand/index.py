@@ -58,7 +58,8 @@ class Directive:
     def shows(self) -> bool:
         """Whether the page shows all of it, annotated."""
         options = self.options.get("options") or {}
-        part = options.get("diff_from") or options.get("figure")
+        excerpt = options.get("excerpt") and not options.get("picture")
+        part = options.get("diff_from") or options.get("figure") or excerpt
         return self.options.get("handler") == "annotated" and not part
 
 
