@@ -49,21 +49,23 @@ x, y = images[:128], labels[:128]
 # %% [markdown]
 # ## What the proof says
 #
-# WS is two steps, $\dot W = W - \mu$ and $\hat W = \dot W / \sigma$, here without $\epsilon$. For each one, compare the curvature of the loss in what goes in with that in what comes
+# WS is two steps, $\dot W = \code{w}{W} - \mu$ and $\code{w_hat}{\hat W} = \dot W / \sigma$, here without $\epsilon$. For each one, compare the curvature of the loss in what goes in with that in what comes
 # out: the same weights, the same batch, the same loss. The first step is linear. On a filter of $I$ weights it is the projection $P = \mathrm{Id} - \frac{1}{I} \mathbf 1 \mathbf 1^{\top}$, with the identity matrix $\mathrm{Id}$ and a vector of ones $\mathbf 1$, so
-# from the Hessian $H$ in $\dot W$ it makes $PHP$ in $W$, and
+# from the Hessian $\code{before}{H}$ in $\dot W$ it makes $\code{after}{PHP}$ in $\code{w}{W}$, and
 #
 # \begin{align}
-# \lVert PHP \rVert_F^2 &= \lVert H \rVert_F^2 - \frac{2}{I} \sum_i \Big(\sum_j H_{ij}\Big)^2 \\
-# &\quad + \frac{1}{I^2} \Big(\sum_{i,j} H_{ij}\Big)^2 \\
-# &\le \lVert H \rVert_F^2.
+# \lVert \code{after}{PHP} \rVert_F^2 &= \lVert \code{before}{H} \rVert_F^2 - \frac{2}{I} \sum_i \Big(\sum_j \code{before}{H_{ij}}\Big)^2 \\
+# &\quad + \frac{1}{I^2} \Big(\sum_{i,j} \code{before}{H_{ij}}\Big)^2 \\
+# &\le \lVert \code{before}{H} \rVert_F^2.
 # \end{align}
 #
-# A projection makes no vector longer, so no eigenvalue of $PHP$ is further from zero than the largest of $H$. That holds for any network and any weights. The second step is not linear and
+# A projection makes no vector longer, so no eigenvalue of $\code{after}{PHP}$ is further from zero than the largest of $\code{before}{H}$. That holds for any network and any weights. The second step is not linear and
 # has no such bound: it takes out a direction, but what is left is multiplied by $1/\sigma$, and a curvature by about $1/\sigma^2$.
 #
-# Four filters of 36 weights, with a fixed layer before them and GroupNorm behind, have a Hessian of $144 \times 144$, which autograd can write out. We take it in $\hat W$, in $\dot W$ and in
-# $W$ while the layer is trained, and check the identity filter by filter.
+# Four filters of 36 weights, with a fixed layer before them and GroupNorm behind, have a Hessian of $144 \times 144$, which autograd can write out. We take it in $\code{w_hat}{\hat W}$, in $\dot W$ and in
+# $\code{w}{W}$ while the layer is trained, and check the identity filter by filter.
+#
+# * `before`: a filter's part of the Hessian, before centering; `after`: the same part, after it
 
 
 # %%
@@ -76,7 +78,7 @@ def scale(w):
     return (w * torch.rsqrt(w.square().mean(dim=1, keepdim=True))).flatten()
 
 
-def loss(w_hat):
+def loss(w_hat):  # [144], the standardized weight of all four filters
     z = F.relu(norm(F.conv2d(inputs, w_hat.view(4, 4, 3, 3), padding=1)))
     return F.cross_entropy(head(F.avg_pool2d(z, 2).flatten(1)), y[:64])
 
@@ -92,7 +94,7 @@ optimizer = torch.optim.SGD([weight, *norm.parameters(), *head.parameters()], 0.
 steps, largest, deviation = range(0, 61, 20), [], []
 for step in range(61):
     if step in steps:
-        w = weight.detach()
+        w = weight.detach()  # [144], the raw weight of all four filters
         hessians = [
             torch.func.hessian(loss)(scale(center(w))),
             torch.func.hessian(lambda w: loss(scale(w)))(center(w)),
@@ -100,6 +102,7 @@ for step in range(61):
         ]
         largest.append([torch.linalg.eigvalsh(h).abs().max().item() for h in hessians])
         for rows in torch.arange(4 * 36).split(36):
+            # [36, 36] each
             before, after = (h[rows][:, rows] for h in hessians[1:])
             expected = before.square().sum() - 2 / 36 * before.sum(dim=1).square().sum()
             expected += before.sum().square() / 36**2

@@ -71,15 +71,17 @@ plots.Provenance([run])
 # %% [markdown]
 # ## Every filter of the network, as a dot
 #
-# Left, how wide a filter is: the standard deviation of its weights. Each dot is a filter, before training and after. In every layer training has made
+# Left, how wide a filter is: the standard deviation $\code{std}{\sigma}$ of its weights. Each dot is a filter, before training and after. In every layer training has made
 # the filters *longer*, those of the later layers four to six times. Nobody asked it to: the gradient has [no part along a
 # filter](../annotated/standardization.md), so a step of SGD goes sideways, and sideways from a point on a circle is always a little further out. (Adam's steps, taken here, are only roughly along the gradient.)
 #
-# Right, how far a filter is off center: its mean, in units of its standard deviation. The gray band is chance, two standard deviations of the
+# Right, how far a filter is off center: its mean $\code{mean}{\mu}$, in units of $\code{std}{\sigma}$. The gray band is chance, two standard deviations of the
 # mean of as many random numbers as the filter has weights. Most layers stayed within it; the last three left it, and mostly downwards. Along the
 # gradient no mean would move at all; Adam, which divides each weight's step by a scale of its own, moves them.
 #
 # After standardization all of this is gone: every dot is at width 1 and mean 0.
+#
+# * `mean`: the mean of each filter of a layer; `std`: their standard deviations
 
 
 # %% alt="Two panels over the 13 layers, a dot per filter, initial and trained. Left: standard deviations, larger after training in every layer. Right: mean over standard deviation, mostly within a gray band around zero, wider in the last three layers after training." tags=["wide"]
@@ -199,10 +201,10 @@ plots.Provenance([run])
 # %% [markdown]
 # ## Did eps matter?
 #
-# The variance of $\hat W$ is $\sigma^2 / (\sigma^2 + \epsilon)$, a little less than one. The smallest raw standard deviation of the network says how much less,
+# The variance of $\hat W$ is $\code{smallest}{\sigma}^2 / (\code{smallest}{\sigma}^2 + \epsilon)$, a little less than one. The smallest raw standard deviation of the network says how much less,
 # at worst. Where that ratio is far below 1, $\epsilon = 10^{-5}$ is not negligible, and implementations that place it elsewhere compute another function. Here it did not matter.
 
 # %%
-smallest = torch.cat(moments(after)[1]).min()
+smallest = torch.cat(moments(after)[1]).min()  # the least standard deviation of a filter
 print(f"smallest raw standard deviation: {smallest:.4f}")
 print(f"smallest variance of a standardized filter: {smallest**2 / (smallest**2 + 1e-5):.4f}")

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from markdown import Markdown
+from markupsafe import Markup
 from mkdocs.exceptions import PluginError
 from mkdocstrings import BaseHandler, CollectionError
 
@@ -28,8 +29,8 @@ from . import prose
 from .document import Document, SourceError
 from .prose.page import page
 from .render.diff import Difference, find, shown
+from .render.excerpt import Excerpt
 from .render.figures import figure
-from .render.html import Html
 from .render.take import Take
 from .understand.index import Index, Page
 from .understand.run import recorded
@@ -44,6 +45,8 @@ class Options:
     * `formerly`: names that the module had before; its old anchors go on working beside the new ones
     * `figure`: the anchor of a section; the page shows its [figure][mkdocstrings_handlers.annotated.render.figures.figure], and where it comes from, and nothing else
     * `thumbnail`: of that figure, small and without words
+    * `excerpt`: a function; the page shows its [formula and the lines that compute it][mkdocstrings_handlers.annotated.render.excerpt], and nothing else
+    * `picture`: Markdown that stands between the introduction and the code; where it is given, the excerpt goes below it, and the page shows all
     * `diff_from`: an object's name; the page shows [what changed][mkdocstrings_handlers.annotated.render.diff] from it to the one that the page asks for
     """
 
@@ -53,6 +56,8 @@ class Options:
     formerly: Sequence[str] = ()
     figure: str = ""
     thumbnail: bool = False
+    excerpt: str = ""
+    picture: str = ""
     diff_from: str = ""
 
 
@@ -60,7 +65,7 @@ class AnnotatedHandler(BaseHandler):
     """
     ## What mkdocstrings calls
 
-    `collect` reads what a page names after `:::`, `render` makes its HTML. Between the two, mkdocstrings asks for the names that others may refer to.
+    `collect` reads what a page names after `:::`, `render` makes its HTML. The names that others may refer to are the ids of its headings, which mkdocstrings takes from the HTML.
     """
 
     name: ClassVar[str] = "annotated"
@@ -115,12 +120,20 @@ class AnnotatedHandler(BaseHandler):
             # Without a builder the page is the one that shows the module.
             here = Page(self.index.pages.get(data.name, ""))
         convert, contents = self.do_convert_markdown, self.do_heading
-        block = Html(data, options, self.index, self.take, here, convert, contents, self.ids)
+        block = Excerpt(data, options, self.index, self.take, here, convert, contents, self.ids)
+        excerpt = self.env.get_template("excerpt.html.jinja")
         try:
             if options.figure:
                 folder = self.index.folder(data.source.place, here)
                 return figure(data, options.figure, folder, options.thumbnail)
-            return self.env.get_template("document.html.jinja").render(block.page())
+            if options.excerpt and not options.picture:
+                return excerpt.render(block.excerpt(options.excerpt))
+            parts = block.page()
+            if options.picture:
+                parts["picture"] = convert(options.picture, 0)
+            if options.excerpt:
+                parts["excerpt"] = Markup(excerpt.render(block.excerpt(options.excerpt)))
+            return self.env.get_template("document.html.jinja").render(parts)
         except SourceError as error:
             raise PluginError(str(error)) from error
 

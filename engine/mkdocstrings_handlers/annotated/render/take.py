@@ -2,7 +2,7 @@
 # Take it with you
 
 Beside its introduction a page offers its module to go: to copy, to download, as a notebook. The files are written before the build, into a folder in `docs`
-that the configuration names as `downloads`; this module only knows their addresses. Where `repo_url` names a repository, every section leads to its lines
+that the configuration names as `downloads`; this module knows their addresses and checks that they are there. Where `repo_url` names a repository, every section leads to its lines
 there, and if that's on GitHub, a notebook can be opened in Colab.
 """
 
@@ -15,7 +15,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from markdown import Markdown
 from mkdocstrings import CollectionError
 
 from ..document import Source
@@ -130,13 +129,3 @@ class Take:
 
 def _from(page: str, place: PurePosixPath) -> str:
     return posixpath.relpath(str(place), posixpath.dirname(page) or ".")
-
-
-def page_url(md: Markdown) -> str:
-    """The address of the page that is being converted: MkDocs and Zensical each keep it in a processor of theirs."""
-    for processors in (md.treeprocessors, md.preprocessors):
-        for processor in processors:
-            page = getattr(processor, "file", None) or getattr(processor, "page", None)
-            if url := getattr(page, "url", ""):
-                return str(url)
-    return ""
