@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from markdown import Markdown
-from markupsafe import Markup
 from mkdocs.exceptions import PluginError
 from mkdocstrings import BaseHandler, CollectionError
 
 from . import prose
 from .document import Document, SourceError
 from .prose.page import page
-from .render.diff import Difference, find, shown
+from .render.diff import Difference, find
+from .render.diff import shown as changed
 from .render.excerpt import Excerpt
 from .render.figures import figure
 from .render.take import Take
@@ -44,8 +44,9 @@ class Options:
     * `bundle`: a file in the folder of downloads that holds this module and others
     * `formerly`: names that the module had before; its old anchors go on working beside the new ones
     * `figure`: the anchor of a section; the page shows its [figure][mkdocstrings_handlers.annotated.render.figures.figure], and where it comes from, and nothing else
-    * `excerpt`: a function; the page shows its [formula and the lines that compute it][mkdocstrings_handlers.annotated.render.excerpt], and nothing else
-    * `picture`: Markdown that stands between the introduction and the code; where it is given, the excerpt goes below it, and the page shows all
+    * `picture`: Markdown that stands below the introduction, as wide as the page
+    * `excerpt`: a function; its [formula and the lines that compute it][mkdocstrings_handlers.annotated.render.excerpt] stand below that
+    * `whole`: whether the page shows the module; else it shows the picture and the excerpt, and nothing else
     * `diff_from`: an object's name; the page shows [what changed][mkdocstrings_handlers.annotated.render.diff] from it to the one that the page asks for
     """
 
@@ -54,8 +55,9 @@ class Options:
     bundle: str = ""
     formerly: Sequence[str] = ()
     figure: str = ""
-    excerpt: str = ""
     picture: str = ""
+    excerpt: str = ""
+    whole: bool = True
     diff_from: str = ""
 
 
@@ -113,24 +115,22 @@ class AnnotatedHandler(BaseHandler):
         here = page(self.md)
         if isinstance(data, Difference):
             template = self.env.get_template("diff.html.jinja")
-            return template.render(shown(data, self.index, here))
+            return template.render(changed(data, self.index, here))
         if not here.path:
             # Without a builder the page is the one that shows the module.
             here = Page(self.index.pages.get(data.name, ""))
         convert, contents = self.do_convert_markdown, self.do_heading
         block = Excerpt(data, options, self.index, self.take, here, convert, contents, self.ids)
-        excerpt = self.env.get_template("excerpt.html.jinja")
         try:
             if options.figure:
                 return figure(data, options.figure, self.index.folder(data.source.place, here))
-            if options.excerpt and not options.picture:
-                return excerpt.render(block.excerpt(options.excerpt))
-            parts = block.page()
-            if options.picture:
-                parts["picture"] = convert(options.picture, 0)
-            if options.excerpt:
-                parts["excerpt"] = Markup(excerpt.render(block.excerpt(options.excerpt)))
-            return self.env.get_template("document.html.jinja").render(parts)
+            shown = block.page() if options.whole else {}
+            picture = convert(options.picture, 0) if options.picture else ""
+            excerpt = block.excerpt(options.excerpt) if options.excerpt else {}
+            name = "document" if options.whole else "excerpt"
+            template = self.env.get_template(f"{name}.html.jinja")
+            more = {"picture": picture, "excerpt": excerpt, "whole": options.whole}
+            return template.render(shown | more)
         except SourceError as error:
             raise PluginError(str(error)) from error
 
