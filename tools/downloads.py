@@ -127,6 +127,7 @@ def tutorial(path: Path, site: Site) -> str:
     entries = json.loads(path.read_text(encoding="utf-8"))["cells"]
     resolve = partial(site.address, site.page(path.relative_to(ROOT).as_posix()))
     for entry in (entry for entry in entries if entry["cell_type"] == "markdown"):
+        entry["metadata"].pop("tied", None)
         entry["source"] = markdown("".join(entry["source"]), resolve)
     folder = path.parent.relative_to(ROOT).as_posix()
     return written(checkout(site.repo, "train", folder), entries)

@@ -81,18 +81,19 @@ for name, net in (("GN", plain), ("WS + GN", standardized)):
 #
 # ## What each step takes out
 #
-# Spelled out as two steps, $\dot W = W - \mu$ and $\hat W = \dot W / \sigma_\epsilon$ with $\sigma_\epsilon = \sqrt{\sigma^2 + \epsilon}$, WS lets autograd show the gradient at three places: at $\hat W$, as it arrives from the convolution, at $\dot W$, when it has come back through scaling, and at $W$, when it has come back through
-# centering as well. The *share* that a step takes out is that of the squared length; the factor $1/\sigma_\epsilon$ is left out of it.
+# Spelled out as two steps, $\code{centered}{\dot W} = \code{w}{W} - \mu$ and $\code{w_hat}{\hat W} = \code{centered}{\dot W} / \code{sigma}{\sigma_\epsilon}$ with $\code{sigma}{\sigma_\epsilon} = \sqrt{\code{var}{\sigma^2} + \epsilon}$, WS lets autograd show the gradient at three places: at $\code{w_hat}{\hat W}$, as it arrives from the convolution, at $\code{centered}{\dot W}$, when it has come back through scaling, and at $\code{w}{W}$, when it has come back through
+# centering as well. The *share* that a step takes out is that of the squared length; the factor $1/\code{sigma}{\sigma_\epsilon}$ is left out of it.
 # [`gradient_shares`][labml_ws.experiment.measure.gradient_shares] computes the same for a whole network.
 
 
 # %%
 def gradients(net, index):
     """Of a standardized layer: sigma with eps of each filter, and the gradient at the three places."""
-    w = net.features[index].weight
-    centered = w - w.mean(dim=(1, 2, 3), keepdim=True)
-    sigma = (centered.square().mean(dim=(1, 2, 3), keepdim=True) + 1e-5).sqrt()
-    w_hat = centered / sigma
+    w = net.features[index].weight  # [O, C_in, 3, 3], the raw weight
+    centered = w - w.mean(dim=(1, 2, 3), keepdim=True)  # [O, C_in, 3, 3], without its mean
+    var = centered.square().mean(dim=(1, 2, 3), keepdim=True)  # [O, 1, 1, 1], its variance
+    sigma = (var + 1e-5).sqrt()  # [O, 1, 1, 1], what a filter is divided by
+    w_hat = centered / sigma  # [O, C_in, 3, 3], the standardized weight
     z = F.conv2d(net.features[:index](x), w_hat, padding=1)
     logits = net.classifier(net.features[index + 1 :](z).mean(dim=(2, 3)))
     places = torch.autograd.grad(F.cross_entropy(logits, y), (w_hat, centered, w))
@@ -176,7 +177,7 @@ def measured(net, key, when):
     )
 
 
-figure, axis = plt.subplots(figsize=(7.2, 4))
+figure, axis = plt.subplots(figsize=(4.8, 4))
 for when, color in zip(snapshots, ("C1", "C2", "C0"), strict=True):
     for step, line in (("centering", "-"), ("scaling", ":")):
         share = measured("ws-gn", f"{step}_share", when)
@@ -215,6 +216,7 @@ for axis, when in zip(axes, ("initial", "at the end"), strict=True):
 axes[0].set_ylabel("length of the gradient")
 plots.plain_log(axes[0].yaxis)
 plots.label_ends(axes[1])
+plots.panels(figure)
 plt.show()
 heads = ["longest / shortest layer", "share of the mean, at least"]
 display(plots.Table("The gradient", heads, rows))
@@ -232,7 +234,7 @@ plots.Provenance(methods)
 # And does it matter? The two steps are worth very different things. (The mean of three seeds ± their standard deviation.)
 
 # %% alt="Test accuracy of the four networks, a dot for each seed. With neither step and with scaling only about 41 percent; with centering only and with both about 53 percent." tags=["wide"]
-figure, axis = plt.subplots(figsize=(5.2, 1.9))
+figure, axis = plt.subplots(figsize=(4.8, 1.9))
 for place, (net, look) in enumerate(nets.items()):
     accuracies = [100 * run.accuracy for run in runs[net]]
     axis.plot(accuracies, [place] * len(accuracies), "o", color=look["color"])

@@ -62,24 +62,26 @@ for row, index in zip(axes, (1, 6, 12), strict=True):
                 (edges[1:] + edges[:-1]) / 2, density, color="C0", alpha=0.45, linewidth=0.9
             )
         axis.set(yticks=[])
-    row[0].set_ylabel(f"layer {index + 1}\nfan-in {raw[0].numel()}")
-axes[0, 0].set_title("raw weight W")
-axes[0, 1].set_title("standardized Ŵ")
+    row[0].set_title(f"layer {index + 1}, fan-in {raw[0].numel()}: raw W")
+    row[1].set_title("standardized Ŵ")
+plots.panels(figure)
 plt.show()
 plots.Provenance([run])
 
 # %% [markdown]
 # ## Every filter of the network, as a dot
 #
-# Left, how wide a filter is: the standard deviation of its weights. Each dot is a filter, before training and after. In every layer training has made
+# Left, how wide a filter is: the standard deviation $\code{std}{\sigma}$ of its weights. Each dot is a filter, before training and after. In every layer training has made
 # the filters *longer*, those of the later layers four to six times. Nobody asked it to: the gradient has [no part along a
 # filter](../annotated/standardization.md), so a step of SGD goes sideways, and sideways from a point on a circle is always a little further out. (Adam's steps, taken here, are only roughly along the gradient.)
 #
-# Right, how far a filter is off center: its mean, in units of its standard deviation. The gray band is chance, two standard deviations of the
+# Right, how far a filter is off center: its mean $\code{mean}{\mu}$, in units of $\code{std}{\sigma}$. The gray band is chance, two standard deviations of the
 # mean of as many random numbers as the filter has weights. Most layers stayed within it; the last three left it, and mostly downwards. Along the
 # gradient no mean would move at all; Adam, which divides each weight's step by a scale of its own, moves them.
 #
 # After standardization all of this is gone: every dot is at width 1 and mean 0.
+#
+# * `mean`: the mean of each filter of a layer; `std`: their standard deviations
 
 
 # %% alt="Two panels over the 13 layers, a dot per filter, initial and trained. Left: standard deviations, larger after training in every layer. Right: mean over standard deviation, mostly within a gray band around zero, wider in the last three layers after training." tags=["wide"]
@@ -109,6 +111,7 @@ left.set_yticks([], minor=True)
 right.set(xlabel="layer", ylabel="mean / standard deviation", xticks=numbers[::3])
 left.text(8.6, 0.051, "initial", color="C1")
 left.text(8.6, 0.3, "trained", color="C0")
+plots.panels(figure)
 plt.show()
 plots.Provenance([run])
 
@@ -131,7 +134,7 @@ turned = [
     torch.rad2deg(F.cosine_similarity(a.flatten(1), b.flatten(1)).acos())
     for a, b in zip(map(weight_standardization, before), standardized, strict=True)
 ]
-figure, axis = plt.subplots(figsize=(7.2, 3))
+figure, axis = plt.subplots(figsize=(4.8, 3))
 for layer, angles in enumerate(turned, 1):
     place = layer + 0.4 * (torch.rand(len(angles)) - 0.5)
     axis.scatter(place, angles, s=4, color="C0", alpha=0.7, linewidths=0, rasterized=True)
@@ -198,10 +201,10 @@ plots.Provenance([run])
 # %% [markdown]
 # ## Did eps matter?
 #
-# The variance of $\hat W$ is $\sigma^2 / (\sigma^2 + \epsilon)$, a little less than one. The smallest raw standard deviation of the network says how much less,
+# The variance of $\hat W$ is $\code{smallest}{\sigma}^2 / (\code{smallest}{\sigma}^2 + \epsilon)$, a little less than one. The smallest raw standard deviation of the network says how much less,
 # at worst. Where that ratio is far below 1, $\epsilon = 10^{-5}$ is not negligible, and implementations that place it elsewhere compute another function. Here it did not matter.
 
 # %%
-smallest = torch.cat(moments(after)[1]).min()
+smallest = torch.cat(moments(after)[1]).min()  # the least standard deviation of a filter
 print(f"smallest raw standard deviation: {smallest:.4f}")
 print(f"smallest variance of a standardized filter: {smallest**2 / (smallest**2 + 1e-5):.4f}")

@@ -1,12 +1,14 @@
 """Executed notebooks: outputs, figures that follow the theme, and what is refused."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from mkdocs.exceptions import PluginError
 from mkdocstrings import CollectionError
 
 from mkdocstrings_handlers.annotated import AnnotatedHandler
@@ -209,3 +211,53 @@ def test_a_figure_keeps_hundredths_of_a_point_and_its_colors_as_they_are() -> No
     drawn = inline_svg(svg, "alt", "p")
     assert 'd="M 1.23 -0 L 10 2.5"' in drawn
     assert "stroke-width: 0.123456" in drawn
+
+
+# ## Ties
+
+
+def test_a_tie_of_a_notebook_holds_in_its_cell(
+    project: Path, handler: AnnotatedHandler
+) -> None:
+    plain_text = {**markdown("## One\n\n${w}$, ${m}$\n\n* `w`: a weight\n")}
+    plain_text["metadata"] = {
+        "tied": "## One\n\n$\\code{w}{w}$, $\\code{mean}{m}$\n\n* `w`: a weight\n"
+    }
+    cells = [
+        markdown("# Title"),
+        plain_text,
+        code("def f(w):\n    mean = w.mean(1)  # [O], a mean\n    return w - mean"),
+        markdown("## Two\n\n$\\code{w}{w}$"),
+        code("def g(w):\n    return w"),
+    ]
+    path = project / "ties.ipynb"
+    path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4}))
+    options = handler.get_options({})
+    html = handler.render(handler.collect("ties.ipynb", options), options)
+    rows = re.findall(
+        r'<tr data-scope="([^"]*)" data-card="(\d)"([^>]*)>(.*?)</tr>', html, re.S
+    )
+    names = [(scope, tie, "hidden" in rest, "a mean" in row) for scope, tie, rest, row in rows]
+    assert names == [
+        ("one", "1", False, False),
+        ("one", "2", False, True),
+        ("two", "3", True, False),
+    ]
+    # A line that a card leads to has an anchor, and no other line has.
+    assert re.findall(r'class="l" id="(L\d+)"', html) == ["L1", "L2", "L4"]
+    assert re.findall(r'<a href="#(L\d+)"', html) == ["L1", "L2", "L4"]
+    assert html.count('class="n tied" data-tie="1"') == 3
+    assert html.count('class="n tied" data-tie="3"') == 2
+
+
+def test_a_tie_to_a_name_that_is_in_no_cell_beside_it_stops_the_build(
+    project: Path, handler: AnnotatedHandler
+) -> None:
+    cells = [markdown("# T\n\n## A\n\n$\\code{meen}{m}$"), code("mean = 1  # a mean")]
+    path = project / "ties.ipynb"
+    path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4}))
+    options = handler.get_options({})
+    with pytest.raises(
+        PluginError, match=r"`\\code\{meen\}` names nothing.*Did you mean `mean`"
+    ):
+        handler.render(handler.collect("ties.ipynb", options), options)

@@ -44,6 +44,7 @@ class Options:
     * `bundle`: a file in the folder of downloads that holds this module and others
     * `formerly`: names that the module had before; its old anchors go on working beside the new ones
     * `figure`: the anchor of a section; the page shows its [figure][mkdocstrings_handlers.annotated.render.figures.figure], and where it comes from, and nothing else
+    * `thumbnail`: of that figure, small and without words
     * `picture`: Markdown that stands below the introduction, as wide as the page
     * `excerpt`: a function; its [formula and the lines that compute it][mkdocstrings_handlers.annotated.render.excerpt] stand below that
     * `whole`: whether the page shows the module; else it shows the picture and the excerpt, and nothing else
@@ -55,6 +56,7 @@ class Options:
     bundle: str = ""
     formerly: Sequence[str] = ()
     figure: str = ""
+    thumbnail: bool = False
     picture: str = ""
     excerpt: str = ""
     whole: bool = True
@@ -65,7 +67,7 @@ class AnnotatedHandler(BaseHandler):
     """
     ## What mkdocstrings calls
 
-    `collect` reads what a page names after `:::`, `render` makes its HTML. Between the two, mkdocstrings asks for the names that others may refer to.
+    `collect` reads what a page names after `:::`, `render` makes its HTML. The names that others may refer to are the ids of its headings, which mkdocstrings takes from the HTML.
     """
 
     name: ClassVar[str] = "annotated"
@@ -123,7 +125,8 @@ class AnnotatedHandler(BaseHandler):
         block = Excerpt(data, options, self.index, self.take, here, convert, contents, self.ids)
         try:
             if options.figure:
-                return figure(data, options.figure, self.index.folder(data.source.place, here))
+                folder = self.index.folder(data.source.place, here)
+                return figure(data, options.figure, folder, options.thumbnail)
             shown = block.page() if options.whole else {}
             picture = convert(options.picture, 0) if options.picture else ""
             excerpt = block.excerpt(options.excerpt) if options.excerpt else {}

@@ -22,7 +22,7 @@ NOTHING: dict[str, Any] = {"outputs": [], "metadata": {}}
 
 
 def read_notebook(path: Path, root: Path | None = None) -> Document:
-    """
+    r"""
     ## One section per code cell
 
     A notebook as a document. The Markdown above a cell is its prose; what stands before a heading in it is a section of its own. Two keys in a cell's metadata matter here,
@@ -30,6 +30,8 @@ def read_notebook(path: Path, root: Path | None = None) -> Document:
 
     * `# %% alt="Two histograms, …"`: what a figure shows, for those who can't see it. A figure without it fails the build.
     * `# %% tags=["wide"]`: the output deserves both columns. `tags=["hide-code"]`: only the output is of interest.
+
+    A Markdown cell whose metadata has a text, `tied`, is that text: the same with `\code` in its formulas, which no other reader of notebooks knows.
 
     The document's source is the code of all cells as one text, as what one cell imports the next one uses. `root` is the project, which an error's path is relative to.
     Raises `SourceError`, which names the cell, for a notebook that shouldn't be shown.
@@ -39,7 +41,7 @@ def read_notebook(path: Path, root: Path | None = None) -> Document:
     sections: list[Section] = []
     prose: list[str] = []
     for number, cell in enumerate(cells, 1):
-        code = _text(cell["source"]).strip("\n")
+        code = _text(cell["metadata"].get("tied", cell["source"])).strip("\n")
         if cell["cell_type"] == "markdown":
             prose.append(code)
         elif cell["cell_type"] == "code" and code:

@@ -102,13 +102,13 @@ class Excerpt(Html):
         passage = self._passage(shown.section, "")
         with converting(passage):
             formula = self.convert(shown.formula, 0)
-        scope = self._scope(shown.section)
+        scope = self._symbols.scope(shown.section)
         self.met.extend(Tie(*tie, shown.section.name, scope) for tie in passage.ties)
         whole = (self.index.href(self.document.name, self.here) or "").partition("#")[0]
         return {
             "formula": formula,
             "lines": list(self._excerpted(shown.lines, whole)),
-            "legend": self._legend(),
+            "legend": self._legend(self.index.line(self.document.name), whole),
         }
 
     def _excerpted(self, lines: dict[int, list[str]], whole: str) -> Iterator[dict[str, Any]]:
