@@ -127,7 +127,7 @@ class AnnotatedHandler(BaseHandler):
             if options.figure:
                 folder = self.index.folder(data.source.place, here)
                 return figure(data, options.figure, folder, options.thumbnail)
-            shown = block.page() if options.whole else {}
+            shown = block.page() if options.whole else {"document": data}
             picture = convert(options.picture, 0) if options.picture else ""
             excerpt = block.excerpt(options.excerpt) if options.excerpt else {}
             name = "document" if options.whole else "excerpt"
