@@ -16,6 +16,8 @@ VENDOR := docs/assets/vendor/.made
 PACKED := docs/tutorials/runs.zip
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export NO_MKDOCS_2_WARNING := 1
+# What each page says that it is of: the version, and the day of the last commit where there is a history.
+export RELEASED ?= $(shell sed -n 's/^version: //p' CITATION.cff)$(shell git log -1 --format=', %cs' 2>/dev/null)
 
 files = $(shell find $(1) -type f -not -path '*/__pycache__/*' -not -name '.*' 2>/dev/null | sort)
 NOTEBOOKS := $(patsubst %.py,%.ipynb,$(wildcard docs/tutorials/*.py))
@@ -131,6 +133,6 @@ build/site.made: $(INPUTS) build/inputs $(VENDOR) build/networks.md build/run.ma
 # The list of inputs, renewed only when it differs: a deleted page or another REPO_URL is a change too.
 build/inputs: FORCE
 	@mkdir -p build
-	@printf '%s\n' 'REPO_URL=$(REPO_URL)' 'REPO_REF=$(REPO_REF)' 'SITE_URL=$(SITE_URL)' 'BUILDER=$(BUILDER)' $(INPUTS) > $@.new
+	@printf '%s\n' 'REPO_URL=$(REPO_URL)' 'REPO_REF=$(REPO_REF)' 'SITE_URL=$(SITE_URL)' 'RELEASED=$(RELEASED)' 'BUILDER=$(BUILDER)' $(INPUTS) > $@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 FORCE:

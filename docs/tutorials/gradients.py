@@ -177,7 +177,7 @@ def measured(net, key, when):
     )
 
 
-figure, axis = plt.subplots(figsize=(7.2, 4))
+figure, axis = plt.subplots(figsize=(4.8, 4))
 for when, color in zip(snapshots, ("C1", "C2", "C0"), strict=True):
     for step, line in (("centering", "-"), ("scaling", ":")):
         share = measured("ws-gn", f"{step}_share", when)
@@ -216,6 +216,7 @@ for axis, when in zip(axes, ("initial", "at the end"), strict=True):
 axes[0].set_ylabel("length of the gradient")
 plots.plain_log(axes[0].yaxis)
 plots.label_ends(axes[1])
+plots.panels(figure)
 plt.show()
 heads = ["longest / shortest layer", "share of the mean, at least"]
 display(plots.Table("The gradient", heads, rows))
@@ -233,7 +234,7 @@ plots.Provenance(methods)
 # And does it matter? The two steps are worth very different things. (The mean of three seeds ± their standard deviation.)
 
 # %% alt="Test accuracy of the four networks, a dot for each seed. With neither step and with scaling only about 41 percent; with centering only and with both about 53 percent." tags=["wide"]
-figure, axis = plt.subplots(figsize=(5.2, 1.9))
+figure, axis = plt.subplots(figsize=(4.8, 1.9))
 for place, (net, look) in enumerate(nets.items()):
     accuracies = [100 * run.accuracy for run in runs[net]]
     axis.plot(accuracies, [place] * len(accuracies), "o", color=look["color"])

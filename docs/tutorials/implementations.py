@@ -234,12 +234,12 @@ curves = [
     ("1e-5", paper, "black", (2.9e-3, 0.53)),
     ("1e-3", lambda w: paper(w, 1e-3), "C0", (3e-2, 0.53)),
 ]
-figure, axis = plt.subplots(figsize=(7.2, 3.4))
+figure, axis = plt.subplots(figsize=(4.8, 3.4))
 axis.axvspan((3 * 4608) ** -0.5, (3 * 27) ** -0.5, color="0.5", alpha=0.15, linewidth=0)
 for label, form, color, place in curves:
     lengths = torch.stack([rms(form, filters * width) for width in widths])
     axis.plot(widths, lengths, color=color, linewidth=2.2 if form is paper else 1.4)
-    axis.text(*place, label, color=color, fontsize=10.5)
+    axis.text(*place, label, color=color)
 axis.set(
     xscale="log", xlabel="standard deviation of the raw filter", xlim=(1e-6, 1), ylim=(0, 1.14)
 )

@@ -183,7 +183,7 @@ def name_lines(axis, lines, at, heights):
     """The loss at each line of a contour map, where the line crosses the vertical through the middle."""
     rising = heights[len(at) // 2 :, len(at) // 2]
     up = np.interp(lines.levels, rising, at[len(at) // 2 :], left=np.nan, right=np.nan)
-    axis.clabel(lines, fontsize=9.5, manual=[(0, y) for y in up if y < 0.9])
+    axis.clabel(lines, fontsize=11, manual=[(0, y) for y in up if y < 0.9])
 
 
 settings = [(0.02, 0), (0.02, 1), (0.05, 0), (0.05, 1)]  # learning rate and seed
@@ -200,6 +200,7 @@ for axis, (name, net) in zip(axes, pairs[0].items(), strict=True):
     axis.plot(0, 0, "+", color="black")
     axis.set(title=plots.look(name)["label"], aspect="equal", xlabel="filter lengths")
     axis.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1])
+plots.panels(figure)
 plt.show()
 
 
@@ -255,22 +256,18 @@ def through(run, measure):
 
 pairs = (("gn", "ws-gn"), ("bn", "ws-bn"), ("bcn", "ws-bcn"))
 shown = ("loss_range", "beta", "relative_beta", "relative_eigenvalue")
-figure, axes = plt.subplots(4, 3, figsize=(7.2, 7.4), sharex=True, sharey="row")
+figure, axes = plt.subplots(4, 3, figsize=(7.2, 9), sharex=True, sharey="row")
 for row, measure in zip(axes, shown, strict=True):
-    row[0].set_ylabel(measure.replace("_", "\n"))
     for axis, pair in zip(row, pairs, strict=True):
         for net in pair:
             values = [through(run, measure) for run in runs[net].values()]
             steps = 100 * np.arange(len(values[0]))
             axis.plot(steps, np.transpose(values), **plots.look(net) | {"linewidth": 0.5})
             axis.plot(steps, np.exp(np.log(values).mean(axis=0)), **plots.look(net))
-        if measure == shown[0]:
-            axis.set_title(
-                f"{plots.look(pair[0])['label']} (dashed), {plots.look(net)['label']}",
-                fontsize=10,
-            )
+        axis.set_title(f"{measure.replace('_', ' ')}: {plots.look(pair[0])['label']}")
+        axis.set_xlabel("step" if measure == shown[-1] else "")
     plots.plain_log(row[0].yaxis)
-figure.supxlabel("step", fontsize=11)
+plots.panels(figure)
 plt.show()
 plots.Provenance([run for pair in pairs for net in pair for run in runs[net].values()])
 
@@ -278,7 +275,7 @@ plots.Provenance([run for pair in pairs for net in pair for run in runs[net].val
 # The surfaces around the four final networks of seed 0 with GroupNorm and BatchNorm, over 500 of their training images. A thin line for every quarter of a unit of the loss, a thick one for every half.
 
 # %% alt="Four contour maps of the loss on CIFAR-10, around the final weights. With GroupNorm the valley is deeper with WS than without, and rises as fast. With BatchNorm the two look alike." tags=["wide"]
-figure, axes = plt.subplots(2, 2, figsize=(5.4, 5.8), sharex=True, sharey=True)
+figure, axes = plt.subplots(2, 2, figsize=(4.8, 5.2), sharex=True, sharey=True)
 for axis, net in zip(axes.flat, ("gn", "ws-gn", "bn", "ws-bn"), strict=True):
     found = json.loads((runs[net][0].folder / "surface.json").read_text())
     at = np.linspace(-found["radius"], found["radius"], len(found["losses"]))
@@ -290,10 +287,9 @@ for axis, net in zip(axes.flat, ("gn", "ws-gn", "bn", "ws-bn"), strict=True):
     middle, edge = losses[8, 8], np.mean(losses[4:-4:8, 4:-4:8])
     label = plots.look(net)["label"]
     print(f"{label:8} in the middle {middle:.2f}, half a length each way {edge:.2f}")
-    axis.set(
-        title=plots.look(net)["label"], aspect="equal", xticks=[-1, 0, 1], yticks=[-1, 0, 1]
-    )
-figure.supxlabel("filter lengths", fontsize=11)
+    axis.set(title=label, aspect="equal", xlabel="filter lengths")
+    axis.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1])
+plots.panels(figure)
 plt.show()
 plots.Provenance([runs[net][0] for net in ("gn", "ws-gn", "bn", "ws-bn")])
 
@@ -328,11 +324,11 @@ compared = {
     "WS + BCN / BCN": ("ws-bcn", "bcn"),
 }
 shown = ("loss_range", "predictiveness", "beta", "relative_eigenvalue")
-figure, axes = plt.subplots(1, 4, figsize=(7.2, 2.8), sharex=True, sharey=True)
+figure, axes = plt.subplots(2, 2, figsize=(7.2, 4.6), sharex=True, sharey=True)
 rows = []
 for place, (name, pair) in enumerate(compared.items()):
     cells = []
-    for axis, measure in zip(axes, shown, strict=True):
+    for axis, measure in zip(axes.flat, shown, strict=True):
         ratios = at_equal_loss(*pair, measure)
         cells.append(f"{np.exp(np.log(ratios).mean()):.2f}")
         axis.plot(ratios, [place] * len(ratios), "o", color=plots.COLORS[pair[1]], markersize=5)
@@ -340,13 +336,13 @@ for place, (name, pair) in enumerate(compared.items()):
     rows.append([name, *cells, *(f"{100 * one:.1f} %" for one in accuracy)])
 heads = [*(measure.replace("_", " ") for measure in shown), "accuracy", "of the other"]
 display(plots.Table("At equal loss: ratios, means of the seeds", heads, rows))
-for axis, measure in zip(axes, shown, strict=True):
+for axis, measure in zip(axes.flat, shown, strict=True):
     axis.axvline(1, color="black", linewidth=0.8)
-    axis.set_title(measure.replace("_", "\n"))
+    axis.set(title=measure.replace("_", " "), xlabel="ratio at equal loss")
     plots.plain_log(axis.xaxis, base=2)
-axes[0].set_yticks(range(5), compared)
-axes[0].invert_yaxis()
-figure.supxlabel("ratio at equal loss", fontsize=11)
+axes[0, 0].set_yticks(range(5), compared)
+axes[0, 0].invert_yaxis()
+plots.panels(figure)
 plt.show()
 nets = sorted({net for pair in compared.values() for net in pair})
 plots.Provenance([run for net in nets for run in runs[net].values()])

@@ -136,12 +136,13 @@ for axis, name in zip(axes, METHODS, strict=True):
         if (name, size) == ("bn", 1):
             as_trained = [accuracy(net.train(), 1) for net in nets]
             axis.plot([0.8] * 3, as_trained, "o", color="C0", markerfacecolor="none")
-            axis.text(1.15, max(as_trained), "as\ntrained", ha="right", va="top", fontsize=9.5)
+            axis.text(1.15, max(as_trained), "as\ntrained", ha="right", va="top")
             lines.append(("  as trained", 1, as_trained))
     axis.set_xscale("log", base=2)
     axis.set_xticks(sizes, sizes)
     axis.set(xlim=(24, 0.65), title=plots.look(name)["label"], xlabel="batch size")
 axes[0].set(ylabel="test accuracy (%)", ylim=(0, 100))
+plots.panels(figure)
 plt.show()
 for label, size, found in lines:
     print(f"{label:12} batches of {size:2}: " + " ".join(f"{value:3.0f}" for value in found))
@@ -166,7 +167,7 @@ for run in runs:
     seeds.setdefault(size, []).append(100 * run.accuracy)
     groups.setdefault((run.net, size), []).append(run)
 sizes = sorted(results["bn"], reverse=True)
-figure, axis = plt.subplots(figsize=(5, 3.8))
+figure, axis = plt.subplots(figsize=(4.8, 3.8))
 for name in NETS:
     means = [record.mean_spread(results[name][size])[0] for size in sizes]
     axis.plot(sizes, means, **plots.look(name))
@@ -225,7 +226,7 @@ moved = [*record.read("estimates"), *(run for run in single if run.net == "ws-bc
 shares = {}
 for run in sorted(moved, key=lambda run: run.config.momentum):
     shares.setdefault(run.config.momentum, []).append(100 * run.accuracy)
-figure, axis = plt.subplots(figsize=(5.6, 3))
+figure, axis = plt.subplots(figsize=(4.8, 3))
 means = [record.mean_spread(values)[0] for values in shares.values()]
 axis.plot([*shares], means, **plots.look("ws-bcn"))
 for share, values in shares.items():

@@ -91,7 +91,7 @@ provenance()
 # noise.
 
 # %% alt="One panel: time of a training step over that of the plain convolution against the images per step, from 1 to 32, for the layer of this project and for the floor. Both lines come down towards 1."
-figure, axis = plt.subplots(figsize=(5.2, 3))
+figure, axis = plt.subplots(figsize=(4.8, 3))
 found = rows("batch")
 for form, label in (("ours", "WS"), ("floor", "floor")):
     line = [row for row in found if row["form"] == form]

@@ -32,7 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from labml_ws.experiment.config import build
 from labml_ws.experiment.intervals import differences, verdicts
-from labml_ws.experiment.plots import Provenance, Table, label_ends, look
+from labml_ws.experiment.plots import Provenance, Table, label_ends, look, panels
 from labml_ws.experiment.record import mean_spread, read
 
 plt.style.use("labml_ws.experiment.house")
@@ -116,6 +116,7 @@ for run in large:
     )
 left.set(xlabel="epoch", ylabel="training loss (nats)", ylim=(0, None))
 right.set(xlabel="epoch", ylabel="test accuracy (%)")
+panels(figure)
 plt.show()
 Provenance(large)
 
@@ -139,7 +140,7 @@ Provenance(large)
 # it, in proportion to the batch size.
 
 # %% alt="Test accuracy against the learning rate on a logarithmic axis, a line for each of six methods." tags=["wide"]
-figure, axis = plt.subplots(figsize=(5.6, 3.4))
+figure, axis = plt.subplots(figsize=(4.8, 3.4))
 for net, group in groupby(recorded["rates"], lambda run: run.net):
     points = sorted((run.config.learning_rate, 100 * run.accuracy) for run in group)
     axis.plot(*zip(*points, strict=True), marker="o", markersize=4, **look(net))
@@ -191,7 +192,7 @@ for better, worse in (("bn", "ws-gn"), ("ws-gn", "gn"), ("ws-bcn", "bcn")):
 # [Gradients](gradients.md), [Loss landscape](landscape.md) and [Elimination singularities](singularities.md).
 
 # %% alt="Test accuracy after each of four epochs, the mean of three seeds, a line for each of eight methods." tags=["wide"]
-figure, axis = plt.subplots(figsize=(5.6, 3.8))
+figure, axis = plt.subplots(figsize=(4.8, 3.8))
 for net, group in groupby(recorded["methods"], lambda run: run.net):
     if net.startswith(("center", "scale")):
         continue

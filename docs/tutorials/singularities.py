@@ -82,12 +82,13 @@ def activity(net, x):
 
 
 active = {key: activity(net, held_out) for key, net in nets.items()}
-figure, axis = plt.subplots(figsize=(7.2, 2.9))
+figure, axis = plt.subplots(figsize=(4.8, 3))
 for place, name in enumerate(METHODS):
     shares = [100 * (active[name, seed] < 0.01).float().mean() for seed in range(3)]
-    axis.plot([place - 0.12, place, place + 0.12], shares, "o", color=plots.look(name)["color"])
-axis.set_xticks(range(len(METHODS)), [LABELS[name] for name in METHODS])
-axis.set(ylabel="nearly dead channels (%)", ylim=(-4, 100))
+    axis.plot(shares, [place - 0.12, place, place + 0.12], "o", color=plots.look(name)["color"])
+axis.set_yticks(range(len(METHODS)), [LABELS[name] for name in METHODS])
+axis.set(xlabel="nearly dead channels (%)", xlim=(-4, 100))
+axis.invert_yaxis()
 plt.show()
 
 
@@ -158,16 +159,15 @@ for name in ("none", "ln", "gn"):
 # %% alt="Four scatter plots of the mean and standard deviation of each channel. GroupNorm: widely spread around (0, 1), nearly dead channels on the left. WS + GN: a narrower cloud. BatchNorm and BCN: close to the cross." tags=["wide", "computed"]
 shown = ("gn", "ws-gn", "bn", "bcn")
 found = {name: measure.channel_statistics(nets[name, 2], [held_out]).values() for name in shown}
-figure, axes = plt.subplots(2, 2, figsize=(6.2, 5.2), sharex=True, sharey=True)
+figure, axes = plt.subplots(2, 2, figsize=(4.8, 4.6), sharex=True, sharey=True)
 for axis, name in zip(axes.flat, shown, strict=True):
     means, stds = (torch.cat(parts) for parts in zip(*found[name], strict=True))
     off = active[name, 2] < 0.01
     axis.plot(means, stds, ".", color=plots.look(name)["color"], markersize=4, rasterized=True)
     axis.plot(means[off], stds[off], "o", color="black", markerfacecolor="none")
     axis.plot(0, 1, "+", color="black", markersize=12)
-    axis.text(0.03, 0.93, LABELS[name], transform=axis.transAxes)
-figure.supxlabel("mean of a channel", fontsize=11)
-figure.supylabel("its standard deviation", fontsize=11)
+    axis.set(title=LABELS[name], xlabel="mean", ylabel="standard deviation")
+plots.panels(figure)
 plt.show()
 for name in shown:
     distance = torch.cat([layer.distance for layer in found[name]]).mean()
@@ -191,7 +191,7 @@ def share(row, key="nearly_dead"):
     return 100 * sum(row[key]) / sum(row["channels"])
 
 
-figure, (above, below) = plt.subplots(2, 1, figsize=(5.4, 6), sharex=True)
+figure, (above, below) = plt.subplots(2, 1, figsize=(4.8, 6), sharex=True)
 named = ("none", "ln", "gn")  # the others all lie at zero
 plots.curves(above, runs, share)
 plots.curves(
@@ -200,9 +200,7 @@ plots.curves(
 for line in above.get_lines():
     if line.get_label() in {LABELS[net] for net in LABELS if net not in named}:
         line.set_label("_")
-above.text(
-    250, -0.25, "with WS: at zero; BN, BCN: from step 100", fontsize=10, va="top", ha="center"
-)
+above.text(250, -0.25, "with WS: at zero; BN, BCN: from step 100", va="top", ha="center")
 above.set(ylabel="nearly dead channels (%)", ylim=(-0.7, None))
 below.set(xlabel="training step", ylabel="distance from BatchNorm", ylim=(-0.08, None))
 for axis in (above, below):
@@ -259,6 +257,7 @@ for axis, value, label in (
 for name, group in (("drive 1", [r for r in driven if r.config.drive == 1]), ("GN", gn)):
     by_layer = [sum(layer) for layer in zip(*(nearly_dead(run) for run in group), strict=True)]
     print(f"nearly dead in layers 1 to 13, three runs together, {name}: {by_layer}")
+plots.panels(figure)
 plt.show()
 plots.Provenance(driven)
 

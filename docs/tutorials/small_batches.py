@@ -11,7 +11,7 @@
 # ---
 
 # %% [markdown]
-# # Batch-Channel Normalization at small batch sizes
+# # Small batches
 #
 # A detector may have a BatchNorm in every block and yet room for only one image on the GPU. What do the batch statistics do there, and what do
 # [estimated statistics](../annotated/batch_channel_norm.md) do instead? We feed both the same stream of images and watch.
@@ -27,6 +27,7 @@ import torch
 from torch import nn
 
 from labml_ws import BatchChannelNorm, ChannelNorm, EstimatedBatchNorm
+from labml_ws.experiment import plots
 from labml_ws.experiment.cifar10 import channel_stats, load, normalize
 
 plt.style.use("labml_ws.experiment.house")
@@ -68,7 +69,8 @@ for axis, batch_size in zip(axes, (64, 8, 1), strict=True):
     spread = torch.tensor(batch_means).std()
     print(f"batch size {batch_size:2}: spread of the batch means {spread:.3f}")
 axes[0].set_ylabel("mean of channel 0")
-axes[0].legend(loc="upper right", fontsize=10)
+axes[0].legend(loc="upper right")
+plots.panels(figure)
 plt.show()
 
 # %% [markdown]
@@ -88,7 +90,7 @@ for image in order[:400]:
     authors_form.append(estimated.running_var[0].item())
     own_form.append(own[0].item())
 
-figure, axis = plt.subplots(figsize=(5.6, 3.4))
+figure, axis = plt.subplots(figsize=(4.8, 3.4))
 axis.plot(authors_form, label="around the running mean")
 axis.plot(own_form, label="around the image's own mean")
 axis.axhline(var.item(), color="black", linewidth=0.8, linestyle="--", label="all images")
@@ -99,7 +101,7 @@ axis.set(
 )
 axis.set_yticks([0.03, 0.1, 0.3, 1], ["0.03", "0.1", "0.3", "1"])
 axis.set_yticks([], minor=True)
-axis.legend(fontsize=10, loc="upper right")
+axis.legend(loc="upper right")
 plt.show()
 for name, form in (("the running mean", authors_form), ("the image's own", own_form)):
     print(
@@ -128,7 +130,7 @@ for shift in shifts:
         with torch.no_grad():
             shares.append((norm(lowered)[:, 0] > 0).float().mean().item())
 
-figure, axis = plt.subplots(figsize=(5.6, 3.4))
+figure, axis = plt.subplots(figsize=(4.8, 3.4))
 axis.plot(shifts, active[channel_norm], "o-", color="C1", label="channel norm alone")
 axis.plot(
     shifts, active[batch_channel_norm], "o-", color="C0", label="batch norm, then channel norm"
@@ -138,7 +140,7 @@ axis.set(
     ylabel="share of values above zero",
 )
 axis.set_ylim(-0.03, 1)
-axis.legend(fontsize=10, loc="upper left")
+axis.legend(loc="upper left")
 plt.show()
 for norm, shares in active.items():
     print(

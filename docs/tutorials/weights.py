@@ -62,9 +62,9 @@ for row, index in zip(axes, (1, 6, 12), strict=True):
                 (edges[1:] + edges[:-1]) / 2, density, color="C0", alpha=0.45, linewidth=0.9
             )
         axis.set(yticks=[])
-    row[0].set_ylabel(f"layer {index + 1}\nfan-in {raw[0].numel()}")
-axes[0, 0].set_title("raw weight W")
-axes[0, 1].set_title("standardized Ŵ")
+    row[0].set_title(f"layer {index + 1}, fan-in {raw[0].numel()}: raw W")
+    row[1].set_title("standardized Ŵ")
+plots.panels(figure)
 plt.show()
 plots.Provenance([run])
 
@@ -111,6 +111,7 @@ left.set_yticks([], minor=True)
 right.set(xlabel="layer", ylabel="mean / standard deviation", xticks=numbers[::3])
 left.text(8.6, 0.051, "initial", color="C1")
 left.text(8.6, 0.3, "trained", color="C0")
+plots.panels(figure)
 plt.show()
 plots.Provenance([run])
 
@@ -133,7 +134,7 @@ turned = [
     torch.rad2deg(F.cosine_similarity(a.flatten(1), b.flatten(1)).acos())
     for a, b in zip(map(weight_standardization, before), standardized, strict=True)
 ]
-figure, axis = plt.subplots(figsize=(7.2, 3))
+figure, axis = plt.subplots(figsize=(4.8, 3))
 for layer, angles in enumerate(turned, 1):
     place = layer + 0.4 * (torch.rand(len(angles)) - 0.5)
     axis.scatter(place, angles, s=4, color="C0", alpha=0.7, linewidths=0, rasterized=True)

@@ -43,6 +43,7 @@ class Options:
     * `bundle`: a file in the folder of downloads that holds this module and others
     * `formerly`: names that the module had before; its old anchors go on working beside the new ones
     * `figure`: the anchor of a section; the page shows its [figure][mkdocstrings_handlers.annotated.render.figures.figure], and where it comes from, and nothing else
+    * `thumbnail`: of that figure, small and without words
     * `diff_from`: an object's name; the page shows [what changed][mkdocstrings_handlers.annotated.render.diff] from it to the one that the page asks for
     """
 
@@ -51,6 +52,7 @@ class Options:
     bundle: str = ""
     formerly: Sequence[str] = ()
     figure: str = ""
+    thumbnail: bool = False
     diff_from: str = ""
 
 
@@ -58,7 +60,7 @@ class AnnotatedHandler(BaseHandler):
     """
     ## What mkdocstrings calls
 
-    `collect` reads what a page names after `:::`, `render` makes its HTML. Between the two, mkdocstrings asks for the names that others may refer to.
+    `collect` reads what a page names after `:::`, `render` makes its HTML. The names that others may refer to are the ids of its headings, which mkdocstrings takes from the HTML.
     """
 
     name: ClassVar[str] = "annotated"
@@ -116,7 +118,8 @@ class AnnotatedHandler(BaseHandler):
         block = Html(data, options, self.index, self.take, here, convert, contents, self.ids)
         try:
             if options.figure:
-                return figure(data, options.figure, self.index.folder(data.source.place, here))
+                folder = self.index.folder(data.source.place, here)
+                return figure(data, options.figure, folder, options.thumbnail)
             return self.env.get_template("document.html.jinja").render(block.page())
         except SourceError as error:
             raise PluginError(str(error)) from error

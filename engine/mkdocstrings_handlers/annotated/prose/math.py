@@ -4,7 +4,7 @@ r"""
 `$…$` in a line, `$$…$$` or `\begin{align}…\end{align}` on lines of their own: in comments, docstrings and ordinary pages alike, because this is a Markdown extension.
 [KaTeX](https://katex.org) turns them into HTML for the eye and MathML for a screen reader while the site is built. The reader's browser computes nothing and nothing jumps.
 
-`\code{mean}{\mu}` ties the symbol $\mu$ to the identifier `mean`. It becomes an attribute, `data-code="mean"`, that a few lines of script light up.
+`\code{mean}{\mu}` ties the symbol $\mu$ to the identifier `mean`. It becomes an attribute, `data-code="mean"`, and beside a module's code a second, `data-tie`, whose number the name in the code has as well.
 On a page without code [the identifier is named in full][mkdocstrings_handlers.annotated.prose.ties].
 """
 

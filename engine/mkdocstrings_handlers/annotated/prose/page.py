@@ -3,7 +3,7 @@ r"""
 
 Whoever converts a text, a formula or a link, may have to say where it stands: in a message, in a relative address. A page is known to its builder, and
 MkDocs and Zensical each keep it in a processor of theirs. The prose of a module is known to [the handler][mkdocstrings_handlers.annotated.handler], which says so while
-it converts it. Both answers are given here, and nowhere else.
+it converts it. Both answers are given here.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from ..understand.index import Page
 
 GREEK = "GREEK SMALL LETTER"
 
-# ## Who comes first
+# ## In which order they run
 #
-# Python-Markdown asks its processors in the order of their priorities, the highest first. Ours, in one table, with the neighbors that they have to keep to.
+# Python-Markdown has four lists of processors, for a page's text, its blocks, its inline text and its tree, and goes through each by priority, the highest first. Ours, in one table, with the neighbors that they have to keep to; only
+# numbers of one list compare.
 PRIORITIES = {
     "annotated-assets": 40,  # first, and once
     "annotated-ties": 39,
@@ -77,7 +78,6 @@ class Passage:
     href: Callable[[str], str | None] | None = None
     tied: Mapping[str, str] = field(default_factory=dict)
     heading: Heading | None = None
-    short: bool = False
     ids: set[str] = field(default_factory=set)
     ties: list[tuple[str, str, str]] = field(default_factory=list)
     letters: set[str] = field(default_factory=set)

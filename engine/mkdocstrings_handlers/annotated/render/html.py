@@ -1,7 +1,7 @@
 """
 # A document as HTML
 
-Each section becomes a row: its heading, its prose, set, and its code, highlighted. A template puts the rows together; what a page shows beside them, the outline, the list of
+Each section becomes a row: its heading, its typeset prose and its highlighted code. A template puts the rows together; what a page shows beside them, the outline, the list of
 symbols and what there is to take along, is gathered while they are made.
 """
 
@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from markupsafe import Markup
@@ -26,7 +27,7 @@ from ..understand.symbols import Entry, Symbols, Tie, ties
 from ..understand.tokens import names_of
 from .figures import inline_png, inline_svg
 from .highlight import code_links, highlight
-from .take import Take
+from .take import Take, needs
 
 CODE_SPAN = re.compile(r"`[^`\n]+`")
 
@@ -34,7 +35,7 @@ CODE_SPAN = re.compile(r"`[^`\n]+`")
 @dataclass
 class Row:
     """
-    A section as the template wants it. `looks` is how its own heading does: as its author wrote it, small where there is nothing else to read, or only heard. `told` is
+    A section as the template wants it. `looks` is how its own heading looks: as its author wrote it, small where there is nothing else to read, or only heard. `told` is
     the one that explains what stands at the end of lines, as it is the first on the page to have that.
     """
 
@@ -46,13 +47,12 @@ class Row:
     level: int
     looks: str
     prose: Markup
-    terms: Markup
     words: str
     listed: bool
     source: str
     formerly: list[str]
-    folded: list[tuple[int, Markup]] = field(default_factory=list)
-    code: list[tuple[int, Markup]] = field(default_factory=list)
+    folded: list[tuple[int, Markup, bool]] = field(default_factory=list)
+    code: list[tuple[int, Markup, bool]] = field(default_factory=list)
     outputs: list[tuple[str, Markup]] = field(default_factory=list)
     inner: list[Row] = field(default_factory=list)
     told: bool = False
@@ -66,10 +66,14 @@ class Row:
         return self.section.name.rpartition(".")[2] if self.section.defines else ""
 
     @property
+    def line(self) -> bool:
+        """A comment and the one line that it is about, as in a list of settings."""
+        return self.section.kind == "comment" and len(self.section.code.split("\n")) == 1
+
+    @property
     def silent(self) -> bool:
         """Nothing stands in the column of the code."""
-        aside = self.code or self.terms or (self.outputs and not self.wide)
-        return self.section.kind != "module" and not aside
+        return self.section.kind != "module" and not self.code and not self.outputs
 
 
 @dataclass
@@ -110,7 +114,7 @@ class Html:
             row.folded = self._lines(row.section, lines, led, 0, row.section.folded)
             row.code = self._lines(row.section, lines, led, row.section.folded, None)
         results = shapes(document)
-        first = next((row for row in rows if any(n in results for n, _ in row.code)), None)
+        first = next((row for row in rows if any(n in results for n, *_ in row.code)), None)
         if first and "told" not in self.ids:
             self.ids.add("told")
             first.told = True
@@ -122,6 +126,7 @@ class Html:
             "outline": listed,
             "legend": legend,
             "shapes": results,
+            "needs": needs(document.source) if document.numbered else [],
             "take": self.take.along(
                 document.name, document.source.place, self.here.url, self.options.bundle
             ),
@@ -187,7 +192,6 @@ class Html:
             min(level, 6),
             said if heading or defines else "",
             prose,
-            Markup(passage.parts.get("terms", "")),
             spelled(passage.letters),
             bool(section.kind != "module" and (heading or (defines and not private))),
             self.take.source(self.document.source.place, lines[0], lines[-1])
@@ -204,7 +208,6 @@ class Html:
         if document.numbered:
             self.index.check(document, section)
         role = section.kind if section.defines or section.kind == "module" else ""
-        above = section.prose.split("\n* ", 1)[0].count("\n") + 1
         return Passage(
             document.source.place,
             section.prose,
@@ -214,8 +217,6 @@ class Html:
             lambda text: self._leads(section, text),
             self._tied(self._symbols.scope(section)),
             Heading(self.anchors[section.anchor], role, name),
-            # A long docstring beside a short `def` leaves the column of code empty.
-            section.defines and len(section.code_lines) <= above + 4,
             self.ids,
         )
 
@@ -270,19 +271,21 @@ class Html:
         led: Container[int],
         start: int,
         stop: int | None,
-    ) -> list[tuple[int, Markup]]:
+    ) -> list[tuple[int, Markup, bool]]:
         """
-        Numbered lines of highlighted code. A blank line keeps its place and loses its number: there is nothing there to point at. Of a notebook, only those have one that a
-        symbol has `led` to.
+        Numbered lines of highlighted code, and of each whether the file has something between it and the line before, which stands in the prose. A blank line keeps its place
+        and loses its number: there is nothing there to point at. Of a notebook, only those have one that a symbol has `led` to.
         """
-        part = [(n, lines[n - 1]) for n in section.code_lines[start:stop]]
-        while part and not part[0][1].strip():
-            part.pop(0)
+        numbers = list(section.code_lines[start:stop])
+        while numbers and not lines[numbers[0] - 1].strip():
+            numbers.pop(0)
+        gaps = {after for before, after in pairwise(numbers) if after != before + 1}
         numbered = self.document.numbered
-        return [
-            (n if line.strip() and (numbered or n in led) else 0, Markup(line))
-            for n, line in part
-        ]
+
+        def known(n: int) -> int:
+            return n if lines[n - 1].strip() and (numbered or n in led) else 0
+
+        return [(known(n), Markup(lines[n - 1]), n in gaps) for n in numbers]
 
     # ### Its symbols
 

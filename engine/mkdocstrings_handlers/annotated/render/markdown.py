@@ -1,8 +1,8 @@
 r"""
 # A document as Markdown
 
-A program that reads a site wants neither columns nor colors. It gets prose, code and what the code showed, in the order in which a person reads them, with formulas as TeX.
-The words are those of the file. Only what this engine adds to Markdown is put into plain Markdown: `\code{mean}{\mu}` is `{\mu}`, and a reference by name is a link.
+A program that reads a site wants neither columns nor colors. It gets prose, code and what the code printed or drew, in the order in which a person reads them, with formulas as TeX.
+The words are those of the file. What this engine adds to Markdown is put into plain Markdown (`\code{mean}{\mu}` is `{\mu}`, and a reference by name is a link), and what only a renderer needs is left out: classes, anchors, the values at the ends of lines.
 """
 
 from __future__ import annotations
@@ -170,8 +170,8 @@ class Writer:
             return f"[{words or self.works[name[1:]].label}]({to(self.bibliography)})"
         if name.startswith("torch.") and (url := torch_url(name)):
             return f"[{words}]({url})"
-        if names(name):
-            place = self.index.find(name)
+        place = self.index.find(name) if NAME.fullmatch(name) else None
+        if place or names(name):
             return f"[{words}]({to(place[0])})" if place else ""
         outer = "://" in name or ".html.md" in name
         return f"[{words}]({name if outer else re.sub(r'[.]md(?=#|$)', '.html.md', name)})"

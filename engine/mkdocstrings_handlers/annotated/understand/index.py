@@ -2,7 +2,7 @@
 # Which page explains a name
 
 A name of ours leads to the section that defines it. The pages say themselves which modules they show (in the directive for `labml_ws.layers`, with this handler), and
-a module's file says which sections it has, so an address is known before any page is built, and a module that no page shows gets no link. Every link is made from what
+a module's file says which sections it has, so an address is known before any page is built, and a module that no page shows gets no link. Every link that the engine makes to one of our names comes from what
 this index says: those in the code and in the prose of a page, those in its Markdown and in its notebook, and those that a text spells out.
 """
 
