@@ -66,7 +66,7 @@ class Row:
     @property
     def silent(self) -> bool:
         """Nothing stands in the column of the code."""
-        aside = self.code or self.terms or (self.outputs and not self.wide)
+        aside = self.code or self.folded or self.terms or (self.outputs and not self.wide)
         return self.section.kind != "module" and not aside
 
 
