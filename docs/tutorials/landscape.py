@@ -16,7 +16,7 @@
 # Why should it help to standardize weights? Because, its authors argue, the loss becomes **smoother** in them: the Lipschitz constants of the loss
 # and of its gradient fall ([@qiao2019micro]). The argument is modelled on that of [@santurkar2018how] for BatchNorm. Does it?
 #
-# *18 minutes. It helps to know [why smoothness should matter](../annotated/standardization.md#why-should-it-help), and that a second derivative says how fast a slope changes.*
+# *16 minutes. It helps to know [why smoothness should matter](../annotated/standardization.md#why-should-it-help), and that a second derivative says how fast a slope changes.*
 
 # %% alt="Ratios of four measures, a dot for each seed. In beta and the relative eigenvalue, WS with GroupNorm and centering alone lie below one, scaling alone and WS with BatchNorm near one. In loss range and predictiveness the seeds of GroupNorm lie on both sides. WS with BCN lies above one everywhere." tags=["draws"]
 # %config InlineBackend.figure_formats = ["svg"]

@@ -15,7 +15,7 @@
 #
 # Every recorded training run of this site: what came out, against what the papers say.
 #
-# *15 minutes for all, one for this section. It helps to know [the names of the methods](../use.md#which-normalization-does-what).*
+# *12 minutes for all, one for this section. It helps to know [the names of the methods](../use.md#which-normalization-does-what).*
 
 # %% alt="Test accuracy on CIFAR-10 against batch size from 64 to 1, six methods, lines through the means of the seeds, and a ring for WS + BN at 64, the highest there. BN and BCN fall towards 1, WS + GN is level, GN and LN are level from 16 on and lower at 64." tags=["draws"]
 # %config InlineBackend.figure_formats = ["svg"]

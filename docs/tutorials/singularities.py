@@ -18,7 +18,7 @@
 # BatchNorm does by design, and BCN brings its guarantee to a channel norm ([@qiao2019rethinking]). Weight Standardization helps GroupNorm on the way
 # ([@qiao2019micro]).
 #
-# *15 minutes. It helps to know [what GroupNorm and BatchNorm normalize](../use.md#which-normalization-does-what).*
+# *11 minutes. It helps to know [what GroupNorm and BatchNorm normalize](../use.md#which-normalization-does-what).*
 
 # %% alt="Two panels against training steps. Above, nearly dead channels: all networks without WS start at two to five percent; BN and BCN are at zero from step 100, the one without normalization falls nearly to zero by step 300, LN and GN to one to two percent; those with WS stay near zero. Below, mean distance from BatchNorm's statistics: LN and GN end at about a half, WS + GN at a fifth, BN and BCN near zero." tags=["draws"]
 # %config InlineBackend.figure_formats = ["svg"]

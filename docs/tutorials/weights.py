@@ -16,7 +16,7 @@
 # What does Weight Standardization see, and what does it take away? We open a VGG that was trained with it and look at
 # every filter twice: as the raw weight $W$ that the optimizer trained, and as the $\hat W$ that the convolution used.
 #
-# *8 minutes. It helps to know [what WS computes](../annotated/standardization.md).*
+# *5 minutes. It helps to know [what WS computes](../annotated/standardization.md).*
 
 # %% alt="Two panels over the 13 layers, a dot per filter, initial and trained. Left: standard deviations, larger after training in every layer. Right: mean over standard deviation, mostly within a gray band around zero, wider in the last three layers after training." tags=["draws"]
 # %config InlineBackend.figure_formats = ["svg"]
