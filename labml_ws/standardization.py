@@ -13,8 +13,8 @@ $\code{w_hat}{\hat W}$ can be [stored in place of $\code{weight}{W}$][labml_ws.l
 nothing.
 
 What a filter looks for stays, and two things about it no longer count: adding a constant to all its weights changes
-nothing, and making it longer or shorter next to nothing. [Why that should help](#why-should-it-help) training, and what it
-does to the gradient, is said below, when there is something to see.
+nothing, and making it longer or shorter next to nothing. [What that is good for](#why-should-it-help), and what it does to
+the gradient, is said below, when there is something to see.
 """
 
 import math
@@ -166,22 +166,6 @@ if __name__ == "__main__":
     # Two spellings, one function.
     difference = (standardize(weight) - w_hat).abs().max()
     print(f"largest difference between the two forms: {difference:.1e}")
-    # ## Why should it help?
-    #
-    # A function's *Lipschitz constant* is the steepest slope it has anywhere: how far, at most, the
-    # output moves when the input moves by one. When the *gradient* of the loss has a small one, the direction computed here
-    # is still nearly right a step further on, and larger steps are safe. The paper argues that WS lowers these constants for
-    # the loss and for its gradient; whether that shows in training is [measured here](../tutorials/landscape.md). WS is made
-    # of two steps, and it pays to keep them apart:
-    #
-    # * *Taking out the mean* is an orthogonal projection, which never makes a vector longer: the gradient that reaches
-    #   $\code{weight}{W}$ is the gradient of the centered weights, minus *its* mean. This half of "smoother" holds for any
-    #   weights, and can be [checked to the last digit](../tutorials/landscape.md#what-the-proof-says).
-    # * *Dividing by the standard deviation* takes one more direction out of the gradient, but also multiplies it by
-    #   $1/\sigma$, and filters are small: $\sigma$ is well below one, so the gradient grows. Whether the loss has become
-    #   smoother by this half depends on what one compares: [the same step is a large one](../tutorials/landscape.md) for a
-    #   short filter and a small one for a long filter. [How much each step takes out](../tutorials/gradients.md) differs from layer to layer.
-    #
     # ## What flows back
     #
     # For one filter, with $\code{g}{g} = \partial L / \partial \code{w_hat}{\hat W}$, a bar for the mean over the
