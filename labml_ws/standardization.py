@@ -13,7 +13,7 @@ $\code{w_hat}{\hat W}$ can be [stored in place of $\code{weight}{W}$][labml_ws.l
 nothing.
 
 What a filter looks for stays, and two things about it no longer count: adding a constant to all its weights changes
-nothing, and making it longer or shorter next to nothing. [What that is good for](#why-should-it-help), and what it does to
+nothing, and making it longer or shorter next to nothing. [What that is good for](standardization.md#why-should-it-help), and what it does to
 the gradient, is said below, when there is something to see.
 """
 

@@ -393,7 +393,7 @@ for run in recorded["digits"]:
 # On a screen each line opens: the command, and the record, which is `config.json` and the rows of `metrics.jsonl`. All are in `docs/runs`.
 
 
-# %% tags=["draws"]
+# %% tags=["wide", "draws"]
 def listing(name, runs):
     items = "".join(
         f'<li><a href="../runs/{run.name}/config.json">{run.name}</a> '
