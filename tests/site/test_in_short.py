@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+from labml_ws.experiment import sweep
+
 TUTORIALS = sorted((Path(__file__).resolve().parents[2] / "docs" / "tutorials").glob("*.py"))
 DRAWS = {"image/svg+xml", "image/png"}
 FOLD = 900  # pixels: what a window shows before anybody scrolls
@@ -119,3 +121,33 @@ def test_results_begin_with_the_batch_sizes_and_the_names_of_methods(site: Path)
     rows = re.findall(r'<th scope="?row"?>(.*?)</th>', page)
     assert len(rows) > 50
     assert [name for name in rows if re.match(r"[a-z]+(-[a-z\d.]+)+$", name)] == []
+
+
+WORSE = "tutorials/small_batches.md#why-batchnorm-gets-worse"
+LINKED = (
+    *("docs/index.md", "docs/glossary.md", "docs/tutorials/micro_batches.py"),
+    *("labml_ws/standardization.py", "labml_ws/batch_channel_norm.py"),
+)
+
+
+def test_why_batchnorm_gets_worse_is_said_in_one_sentence_and_led_to(root: Path) -> None:
+    told = (root / "docs" / "tutorials" / "small_batches.py").read_text()
+    assert told.count("**In one sentence: with few images in a batch BatchNorm") == 1
+    for place in LINKED:
+        assert f"{Path(WORSE).name}" in (root / place).read_text(), place
+
+
+def test_a_number_comes_before_the_argument(site: Path) -> None:
+    page = (site / "annotated" / "standardization.html").read_text()
+    shown = page.index("<samp>first filter, before")
+    for word in ("Lipschitz constant", "orthogonal projection"):
+        assert page.index(word) > shown
+
+
+def test_the_home_figure_says_its_budget(root: Path) -> None:
+    runs = [run for group in sweep.by_batch_size().values() for run in group]
+    ((images, epochs),) = {(run.config.train_images, run.config.epochs) for run in runs}
+    text = (root / "docs" / "index.md").read_text()
+    caption = text.split("figure: micro-batches\n")[1].strip().split("\n\n")[0]
+    assert caption.startswith(f"**{images:,} images, {epochs} epochs, three seeds**")
+    assert "The ring is WS + BN" in caption

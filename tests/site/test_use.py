@@ -135,6 +135,23 @@ def test_a_network_trains_before_and_after(diff: str) -> None:
         assert found["+"] == (20, 20)
 
 
+def test_each_answer_leads_to_its_place(root: Path) -> None:
+    answers = (root / "docs" / "faq.md").read_text().split("\n### ")[1:]
+    asked = {re.search(r"\{ #([\w-]+) \}", answer)[1] for answer in answers}  # type: ignore[index]
+    wanted = {
+        "weight-decay",
+        "adam",
+        "fp16",
+        "ddp",
+        "ema",
+        "checkpointing",
+        "onnx",
+        "pretrained",
+    }
+    assert wanted <= asked
+    assert [answer for answer in answers if not re.search(r"\]\([^)]+\.md", answer)] == []
+
+
 # ## The table of normalizations
 
 B, C, H, G = 2, 64, 16, 32
