@@ -80,7 +80,7 @@ display(
             f"**BatchNorm and BCN end without dead channels** on CIFAR-10 ({at_the_end('bn', 'dead')} and {at_the_end('bcn', 'dead')}), "
             f"GN with {at_the_end('gn', 'dead')} and LN with {at_the_end('ln', 'dead')} of them.",
             f"**With WS, GroupNorm has hardly any** ({at_the_end('ws-gn', 'dead')}), and its channels are closer to BatchNorm's statistics: by {closer.mean:.2f} [{closer.low:.2f}, {closer.high:.2f}], n = {closer.n}.",
-            f"**They hardly explain the accuracy**: BatchNorm with as many channels switched off on purpose changes by {cost} points; GN is at {behind}.",
+            f"**They are unlikely to explain the accuracy**: with {mean(map(nearly, by_drive[1])):.1f} % of its channels nearly dead on purpose (GN: {at_the_end('gn', 'nearly_dead')}) BatchNorm changes by {cost} points; GN is at {behind}.",
         ],
         "that a dead channel stays dead: [some come back](#for-good). And at chance, in the small networks below that have yet to learn, it says little about training.",
     )
@@ -241,8 +241,8 @@ figure.supxlabel("mean of a channel", fontsize=11)
 figure.supylabel("its standard deviation", fontsize=11)
 plt.show()
 for name in shown:
-    distance = torch.cat([layer.distance for layer in found[name]]).mean()
-    print(f"{LABELS[name]:8} mean distance {distance:.2f}")
+    far = torch.cat([layer.distance for layer in found[name]]).mean()
+    print(f"{LABELS[name]:8} mean distance {far:.2f}")
 
 # %% [markdown]
 # ## On CIFAR-10, through training
@@ -259,10 +259,10 @@ for name, label in LABELS.items():
     of_net = [run for run in runs if run.net == name]
     first, last = ([run.kind("measure")[i] for run in of_net] for i in (0, -1))
     dead = [mean(share(row, "dead") for row in rows) for rows in (first, last)]
-    distance = f"{mean(mean(row['distance']) for row in last):.2f}" if name != "none" else ""
+    far = f"{mean(mean(row['distance']) for row in last):.2f}" if name != "none" else ""
     average, spread = record.mean_spread([100 * run.accuracy for run in of_net])
     shares = (f"{value:.1f} %" for value in (*dead, mean(map(share, last))))
-    rows.append([label, *shares, distance, f"{average:.1f} ± {spread:.1f} %"])
+    rows.append([label, *shares, far, f"{average:.1f} ± {spread:.1f} %"])
 heads = ["dead at the start", "dead at the end", "nearly dead", "distance", "test accuracy"]
 display(plots.Table("Channels, and how well the network does at the end", heads, rows))
 for name in ("ln", "gn"):
