@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from labml_ws.running_statistics import RunningStatistics, image_moments, pooled
+from labml_ws.running_statistics import RunningStatistics, far_from_zero, image_moments, pooled
 
 # From how many numbers on it pays.
 MANY = 2**21
@@ -94,6 +94,8 @@ def in_one_pass(x: Tensor, first: RunningStatistics, second: Any) -> Tensor:
     """
     mean, var = Moments.apply(x)  # [B, C] each
     batch_mean, batch_var = pooled(mean, var)  # [C] each
+    if far_from_zero(batch_mean, batch_var):  # the steps are more exact there
+        return second(first(x))
     count = x.numel() // x.shape[1]
     batch_mean, batch_var = first.update(batch_mean, batch_var, count)
     scale = first.weight * torch.rsqrt(batch_var + first.eps)  # [C]
