@@ -73,7 +73,8 @@ class Row:
     @property
     def silent(self) -> bool:
         """Nothing stands in the column of the code."""
-        return self.section.kind != "module" and not self.code and not self.outputs
+        aside = self.code or self.folded or self.outputs
+        return self.section.kind != "module" and not aside
 
 
 @dataclass
