@@ -1,5 +1,5 @@
 r"""
-# Does it still compute that?
+# Probes of the records
 
 A recorded number is worth showing as long as the code that made it behaves as it did. The text of the code tells little:
 to rename a variable changes every file and no number, to change one constant changes one digit and all numbers. So each

@@ -103,24 +103,28 @@ def without_seed(run: Run) -> str:
 
 
 def by_seed(
-    title: str, runs: Sequence[Run], order: Callable[[Run], Any] | None = None
+    title: str,
+    runs: Sequence[Run],
+    order: Callable[[Run], Any] | None = None,
+    name: Callable[[Run], str] = without_seed,
 ) -> Table:
     """
     ## A line for several seeds
 
     * `title`: of the table; `runs`: those whose folders differ in the seed alone share a line
     * `order`: a key, by which the lines are in order; without, the best is first
+    * `name`: what a line is called; runs of one name share it
     * returns a table: mean, spread and each of the test accuracies (%)
     """
     rows = []
-    for name, group in groupby(sorted(runs, key=without_seed), without_seed):
+    for words, group in groupby(sorted(runs, key=name), name):
         same = list(group)
         average, spread = mean_spread([100 * run.accuracy for run in same])
         each = "\N{EN SPACE}".join(
             "diverged" if run.diverged else f"{100 * run.accuracy:.1f}" for run in same
         )
         failed = any(run.diverged for run in same)
-        cells = [name, *(["", ""] if failed else [f"{average:.1f}", f"{spread:.1f}"]), each]
+        cells = [words, *(["", ""] if failed else [f"{average:.1f}", f"{spread:.1f}"]), each]
         rows.append((order(same[0]) if order else -average, cells))
     heads = ["mean", "spread", "each seed"]
     return Table(f"{title}: test accuracy (%)", heads, [cells for _, cells in sorted(rows)])

@@ -1,5 +1,5 @@
 """
-# Which runs there are
+# The list of runs
 
 Every number about training on this site comes from one of these runs. `make results` does those that have no record yet,
 and so does `python -m labml_ws.experiment.suite [EXPERIMENT ...]`.
