@@ -172,8 +172,7 @@ def test_metrics_with_half_a_last_line_are_read_up_to_it(images: Images) -> None
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="the system has no terminals to pretend")
-def test_a_loss_is_on_the_terminal_within_seconds_of_the_start(root: Path) -> None:
-    """In seconds of a processor, so that it does not matter what else the machine does. On two idle cores it takes 8 of them."""
+def test_a_terminal_shows_a_loss_after_the_first_update(root: Path) -> None:
     control, terminal = os.openpty()
     command = [
         sys.executable,
@@ -195,10 +194,9 @@ def test_a_loss_is_on_the_terminal_within_seconds_of_the_start(root: Path) -> No
         shown = ""
         while not re.search(r"loss \d", shown):
             shown += os.read(control, 1000).decode(errors="replace")
-        ticks = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     finally:
         process.kill()
         process.wait()
         os.close(control)
     assert "1,293 images" in shown
-    assert sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK") < 15
+    assert re.search(r"\b1/20 \[[^]]*loss \d", shown)
