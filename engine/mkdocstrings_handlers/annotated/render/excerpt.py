@@ -107,6 +107,7 @@ class Excerpt(Html):
         return {
             "formula": formula,
             "lines": list(self._excerpted(shown.lines, whole)),
+            "document": self.document,
             "alone": bool(whole),
             "legend": self._legend(self.index.line(self.document.name), whole),
         }
