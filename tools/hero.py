@@ -232,9 +232,9 @@ def steps() -> str:
 <fieldset><legend>That filter, in four steps</legend>{choices}</fieldset>
 <table class="filter"><caption>The filter as it is, less its mean, and standardized</caption>
 <thead><tr><td></td><td colspan="{POSITIONS}">{bars(rows)}</td><th scope="col">mean</th><th scope="col">std</th></tr></thead><tbody>{body}</tbody></table>
-<div class="words">{"".join(f'<p data-of="{n}">{words}</p>' for n, words in enumerate(said, 1))}</div>
 <p class="source">The last filter of <code>{MADE.split(chr(10))[1]}</code>, after <code>{MADE.split(chr(10))[0]}</code>: off center on purpose.</p>
-</section>"""
+</section>
+<div class="words" data-search-exclude>{"".join(f'<p data-of="{n}">{words}</p>' for n, words in enumerate(said, 1))}</div>"""
 
 
 def main(target: str) -> None:

@@ -34,6 +34,8 @@ from labml_ws.experiment.config import build
 from labml_ws.experiment.intervals import differences, verdicts
 from labml_ws.experiment.plots import Provenance, Table, label_ends, look, panels
 from labml_ws.experiment.record import mean_spread, read
+from labml_ws.experiment.runs import by_seed as table
+from labml_ws.experiment.runs import progress
 
 plt.style.use("labml_ws.experiment.house")
 
@@ -58,27 +60,6 @@ print(f"{hours:.1f} hours of one thread, on a shared machine")
 # What a row of the tables below is: runs that differ in nothing but the seed, under the name of their folders (`ws-` is with WS, `none` without a normalization; `unbiased` is WS with $I - 1$, `eps-outside` WS with $\epsilon$ outside the root), with the mean of their test accuracies, their spread, which is the standard deviation of the sample, and each of them. A run whose loss stopped being finite has no accuracy: it says *diverged*.
 
 
-# %%
-def without_seed(run):
-    return run.folder.name.partition("-seed")[0]
-
-
-def table(title, runs, order=None):
-    """The best first, or in the `order` of a key."""
-    rows = []
-    for name, group in groupby(sorted(runs, key=without_seed), without_seed):
-        group = list(group)
-        average, spread = mean_spread([100 * run.accuracy for run in group])
-        each = "\N{EN SPACE}".join(
-            "diverged" if run.diverged else f"{100 * run.accuracy:.1f}" for run in group
-        )
-        failed = any(run.diverged for run in group)
-        cells = [name, *(["", ""] if failed else [f"{average:.1f}", f"{spread:.1f}"]), each]
-        rows.append((order(group[0]) if order else -average, cells))
-    heads = ["mean", "spread", "each seed"]
-    return Table(f"{title}: test accuracy (%)", heads, [cells for _, cells in sorted(rows)])
-
-
 # %% [markdown]
 # ## Full width
 #
@@ -99,23 +80,7 @@ def table(title, runs, order=None):
 # %% alt="Left: training loss against epochs for the full-width and the quarter-width run, falling. Right: test accuracy after each epoch, rising." tags=["wide"]
 large = recorded["full-width"] + recorded["quarter-width"]
 figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.2))
-for run in large:
-    steps = run.kind("step")
-    length = max(row["step"] for row in steps)
-    time = [row["epoch"] - 1 + row["step"] / length for row in steps]
-    left.plot(time, [row["loss"] for row in steps], linewidth=0.8)
-    accuracy = [100 * row["test_accuracy"] for row in run.kind("epoch")]
-    right.plot(range(1, len(accuracy) + 1), accuracy, "o-", markersize=4)
-    right.annotate(
-        run.name,
-        (len(accuracy), accuracy[-1]),
-        xytext=(0, -28 if len(accuracy) > 9 else 10),
-        textcoords="offset points",
-        ha="right" if len(accuracy) > 9 else "left",
-        color=right.get_lines()[-1].get_color(),
-    )
-left.set(xlabel="epoch", ylabel="training loss (nats)", ylim=(0, None))
-right.set(xlabel="epoch", ylabel="test accuracy (%)")
+progress(left, right, large)
 panels(figure)
 plt.show()
 Provenance(large)
@@ -339,7 +304,7 @@ def listing(name, runs):
     items = "".join(
         f'<li><a href="../runs/{run.name}/config.json">{run.name}</a> '
         f'(<a href="../runs/{run.name}/metrics.jsonl" aria-label="metrics of {run.name}">metrics</a>), '
-        f"{run.rows[-1]['seconds'] / 60:.1f} min<br><code>{escape(run.about['command'])}</code></li>"
+        f"{run.rows[-1]['seconds'] / 60:.1f} min<br><code>{escape(run.command)}</code></li>"
         for run in runs
     )
     return f"<details><summary>{name}: {len(runs)} run{'s' * (len(runs) > 1)}</summary><ul>{items}</ul></details>"

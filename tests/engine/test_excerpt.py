@@ -51,7 +51,9 @@ def unbound(x):
     """
     return x
 '''
-BLOCK = "::: two\n    handler: annotated\n    options:\n      excerpt: halved\n"
+BLOCK = (
+    "::: two\n    handler: annotated\n    options:\n      excerpt: halved\n      whole: false\n"
+)
 WHOLE = (
     "::: two\n    handler: annotated\n    options:\n      excerpt: halved\n"
     "      picture: 'A *picture* of it.'\n"
@@ -68,7 +70,7 @@ def module(project: Path) -> Path:
     return path
 
 
-def rendered(handler: AnnotatedHandler, **given: str) -> str:
+def rendered(handler: AnnotatedHandler, **given: object) -> str:
     options = handler.get_options(given)
     return handler.render(handler.collect("two", options), options)
 
@@ -118,7 +120,7 @@ def test_what_has_no_heart_is_named(
     handler: AnnotatedHandler, module: Path, name: str, message: str
 ) -> None:
     with pytest.raises(PluginError, match=rf"^two\.py(:\d+)?: {re.escape(message)}"):
-        rendered(handler, excerpt=name)
+        rendered(handler, excerpt=name, whole=False)
 
 
 def test_a_page_with_an_excerpt_is_not_the_page_of_the_module(

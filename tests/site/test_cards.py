@@ -315,10 +315,10 @@ def test_a_tap_on_a_line_shows_what_it_gave_and_the_switch_shows_all(phone: Page
         phone.locator(".l[data-s]").last,
     )
     assert line.evaluate(said) == "none"
-    line.locator(".c").tap(position={"x": 40, "y": 6})
+    line.locator(".c").tap(position={"x": 64, "y": 6})
     assert "[64, 27]" in line.evaluate(said)
     assert other.evaluate(said) == "none"
-    line.locator(".c").tap(position={"x": 40, "y": 6})
+    line.locator(".c > a[aria-label]").tap()
     assert line.evaluate(said) == "none"
     phone.locator("button.shapes").tap()
     assert other.evaluate(said) != "none"

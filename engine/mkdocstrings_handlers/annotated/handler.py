@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from markdown import Markdown
-from markupsafe import Markup
 from mkdocs.exceptions import PluginError
 from mkdocstrings import BaseHandler, CollectionError
 
 from . import prose
 from .document import Document, SourceError
 from .prose.page import page
-from .render.diff import Difference, find, shown
+from .render.diff import Difference, find
+from .render.diff import shown as changed
 from .render.excerpt import Excerpt
 from .render.figures import figure
 from .render.take import Take
@@ -45,8 +45,9 @@ class Options:
     * `formerly`: names that the module had before; its old anchors go on working beside the new ones
     * `figure`: the anchor of a section; the page shows its [figure][mkdocstrings_handlers.annotated.render.figures.figure], and where it comes from, and nothing else
     * `thumbnail`: of that figure, small and without words
-    * `excerpt`: a function; the page shows its [formula and the lines that compute it][mkdocstrings_handlers.annotated.render.excerpt], and nothing else
-    * `picture`: Markdown that stands between the introduction and the code; where it is given, the excerpt goes below it, and the page shows all
+    * `picture`: Markdown that stands below the introduction, as wide as the page
+    * `excerpt`: a function; its [formula and the lines that compute it][mkdocstrings_handlers.annotated.render.excerpt] stand below that
+    * `whole`: whether the page shows the module; else it shows the picture and the excerpt, and nothing else
     * `diff_from`: an object's name; the page shows [what changed][mkdocstrings_handlers.annotated.render.diff] from it to the one that the page asks for
     """
 
@@ -56,8 +57,9 @@ class Options:
     formerly: Sequence[str] = ()
     figure: str = ""
     thumbnail: bool = False
-    excerpt: str = ""
     picture: str = ""
+    excerpt: str = ""
+    whole: bool = True
     diff_from: str = ""
 
 
@@ -115,25 +117,23 @@ class AnnotatedHandler(BaseHandler):
         here = page(self.md)
         if isinstance(data, Difference):
             template = self.env.get_template("diff.html.jinja")
-            return template.render(shown(data, self.index, here))
+            return template.render(changed(data, self.index, here))
         if not here.path:
             # Without a builder the page is the one that shows the module.
             here = Page(self.index.pages.get(data.name, ""))
         convert, contents = self.do_convert_markdown, self.do_heading
         block = Excerpt(data, options, self.index, self.take, here, convert, contents, self.ids)
-        excerpt = self.env.get_template("excerpt.html.jinja")
         try:
             if options.figure:
                 folder = self.index.folder(data.source.place, here)
                 return figure(data, options.figure, folder, options.thumbnail)
-            if options.excerpt and not options.picture:
-                return excerpt.render(block.excerpt(options.excerpt))
-            parts = block.page()
-            if options.picture:
-                parts["picture"] = convert(options.picture, 0)
-            if options.excerpt:
-                parts["excerpt"] = Markup(excerpt.render(block.excerpt(options.excerpt)))
-            return self.env.get_template("document.html.jinja").render(parts)
+            shown = block.page() if options.whole else {"document": data}
+            picture = convert(options.picture, 0) if options.picture else ""
+            excerpt = block.excerpt(options.excerpt) if options.excerpt else {}
+            name = "document" if options.whole else "excerpt"
+            template = self.env.get_template(f"{name}.html.jinja")
+            more = {"picture": picture, "excerpt": excerpt, "whole": options.whole}
+            return template.render(shown | more)
         except SourceError as error:
             raise PluginError(str(error)) from error
 

@@ -33,6 +33,10 @@
   addEventListener("storage", (event) => event.key === "shapes" && show(event.newValue));
   document.addEventListener("click", (event) => {
     const line = event.target.closest(".l[data-s]");
-    if (line && !on() && !event.target.closest("a[href], [data-tie]") && getSelection().isCollapsed) line.classList.toggle("asked");
+    // The number says that there is something, so it is tapped, too; elsewhere it is a link to the line.
+    const other = event.target.closest("a[href]:not([aria-label]), [data-tie]");
+    if (!line || on() || other || !getSelection().isCollapsed) return;
+    event.preventDefault();
+    line.classList.toggle("asked");
   });
 })();

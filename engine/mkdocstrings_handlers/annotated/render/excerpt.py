@@ -9,6 +9,7 @@ formula ties. Both are the module's own, line numbers and ties with them, so an 
     handler: annotated
     options:
       excerpt: weight_standardization
+      whole: false
 ```
 """
 
@@ -107,8 +108,6 @@ class Excerpt(Html):
         return {
             "formula": formula,
             "lines": list(self._excerpted(shown.lines, whole)),
-            "document": self.document,
-            "alone": bool(whole),
             "legend": self._legend(self.index.line(self.document.name), whole),
         }
 

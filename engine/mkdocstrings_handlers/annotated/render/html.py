@@ -281,14 +281,11 @@ class Html:
             numbers.pop(0)
         gaps = {after for before, after in pairwise(numbers) if after != before + 1}
         numbered = self.document.numbered
-        return [
-            (
-                n if lines[n - 1].strip() and (numbered or n in led) else 0,
-                Markup(lines[n - 1]),
-                n in gaps,
-            )
-            for n in numbers
-        ]
+
+        def known(n: int) -> int:
+            return n if lines[n - 1].strip() and (numbered or n in led) else 0
+
+        return [(known(n), Markup(lines[n - 1]), n in gaps) for n in numbers]
 
     # ### Its symbols
 

@@ -58,9 +58,9 @@ class Directive:
     def shows(self) -> bool:
         """Whether the page shows all of it, annotated."""
         options = self.options.get("options") or {}
-        excerpt = options.get("excerpt") and not options.get("picture")
-        part = options.get("diff_from") or options.get("figure") or excerpt
-        return self.options.get("handler") == "annotated" and not part
+        part = options.get("diff_from") or options.get("figure")
+        whole = options.get("whole", True) and not part
+        return self.options.get("handler") == "annotated" and bool(whole)
 
 
 def directives(text: str) -> Iterator[Directive]:
