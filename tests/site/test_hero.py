@@ -193,7 +193,7 @@ def test_the_home_page_s_formula_is_tied_to_its_code(tab: Page) -> None:
     )
     assert set(lit) == {"mean code", "mean formula"}
     expect(tab.locator("#card")).to_contain_text("the mean of a filter")
-    href = tab.locator(".excerpt .l > a").last.get_attribute("href")
+    href = tab.locator(".excerpt .l > a[aria-label]").last.get_attribute("href")
     assert re.fullmatch(r"annotated/standardization\.html#L\d+", href or "")
 
 
