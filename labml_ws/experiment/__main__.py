@@ -6,6 +6,7 @@ into options, and the comments on them into what `--help` prints.
 """
 
 import os
+import signal
 import sys
 from typing import TextIO
 
@@ -47,6 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
         training = Training(config, cifar10.load(config.data))
     except (DataError, ValueError, OSError) as error:
         return fail(error, 2)
+    except KeyboardInterrupt:
+        say("stopped by SIGINT before the first batch", sys.stderr)
+        return 128 + signal.SIGINT
     try:
         row = training.run()
     except (OSError, FloatingPointError) as error:
@@ -54,6 +58,12 @@ def main(arguments: list[str] | None = None) -> int:
     except Stopped as stop:
         say(str(stop), sys.stderr)
         return 128 + stop.signal
+    except KeyboardInterrupt:
+        say(
+            "stopped at once by a second SIGINT: --resume goes on from the last checkpoint",
+            sys.stderr,
+        )
+        return 128 + signal.SIGINT
     say(
         f"{config.name}: test accuracy {row['test_accuracy']:.2%} after {config.epochs} epochs "
         f"in {row['seconds'] / 60:.1f} min, record in {config.folder}"

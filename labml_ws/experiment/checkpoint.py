@@ -142,6 +142,9 @@ class Checkpoints:
         """
         from safetensors.torch import save
 
+        # A run that goes on comes by where it was saved before, with the same numbers.
+        if self.place(step).exists():
+            return
         torch.save(state, buffer := io.BytesIO())
         contents = {"model.safetensors": save(model), "state.pt": buffer.getvalue()}
         checksums = {name: sha256(content) for name, content in contents.items()}
@@ -154,7 +157,6 @@ class Checkpoints:
             for name, content in contents.items():
                 write(partial / name, content)
             with explained(self.place(step)):
-                shutil.rmtree(self.place(step), ignore_errors=True)
                 partial.rename(self.place(step))
                 flush_folder(self.folder)
         finally:

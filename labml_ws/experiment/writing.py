@@ -29,7 +29,8 @@ from labml_ws.experiment.config import Config
 from labml_ws.experiment.probe import probe
 from labml_ws.experiment.record import Run, rounded
 
-FILES = ("config.json", "metrics.jsonl", "model.safetensors", "checkpoints")
+# In the order in which a failed run's are moved away: as long as there is a config.json, it can be done again.
+FILES = ("checkpoints", "model.safetensors", "metrics.jsonl", "config.json")
 # Settings that may be others when a run goes on.
 FREE = {"out", "note", "resume", "checkpoint_steps", "checkpoints"}
 
