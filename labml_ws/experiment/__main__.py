@@ -14,6 +14,8 @@ from labml_ws.experiment import cifar10
 from labml_ws.experiment.checkpoint import Stopped
 from labml_ws.experiment.config import Config
 from labml_ws.experiment.decoding import DataError
+from labml_ws.experiment.memory import is_full
+from labml_ws.experiment.processes import check_launch
 from labml_ws.experiment.train import Training
 
 DESCRIPTION = (
@@ -45,7 +47,14 @@ def main(arguments: list[str] | None = None) -> int:
             prog="python -m labml_ws.experiment",
             description=DESCRIPTION,
         )
-        training = Training(config, cifar10.load(config.data))
+        check_launch()
+        images = cifar10.load(config.data, skip=config.on_bad_data == "skip")
+        if images.skipped:
+            say(
+                f"skipped {len(images.skipped)} rows, the first: {images.skipped[0]}",
+                sys.stderr,
+            )
+        training = Training(config, images)
     except (DataError, ValueError, OSError) as error:
         return fail(error, 2)
     except KeyboardInterrupt:
@@ -55,6 +64,14 @@ def main(arguments: list[str] | None = None) -> int:
         row = training.run()
     except (OSError, FloatingPointError) as error:
         return fail(error, 1)
+    except (RuntimeError, MemoryError) as error:
+        if not is_full(error):
+            raise
+        say(
+            f"error: out of memory with {training.config.split[0]} images at a time: pass a smaller --micro-batch, or auto",
+            sys.stderr,
+        )
+        return 1
     except Stopped as stop:
         say(str(stop), sys.stderr)
         return 128 + stop.signal

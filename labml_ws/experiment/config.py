@@ -25,7 +25,7 @@ from labml_ws.layers import Conv2d, Linear
 # Of the settings, those that a run's name begins with, and those that its numbers hardly depend on.
 UNNAMED = {"ws", "norm", "estimate", "variant", "width", "batch_size", "seed"} | {
     *("cpu", "threads", "out", "measure", "half_weights", "note"),
-    *("resume", "checkpoint_steps", "checkpoints"),
+    *("resume", "checkpoint_steps", "checkpoint_minutes", "checkpoints"),
 }
 # How a name abbreviates the others. A word says by itself what it sets: `sgd`, `one-cycle`.
 SHORT = {
@@ -71,6 +71,8 @@ class Config:
     # Where the images come from: `hub`, `digits`, or a folder with CIFAR-10's parquet files.
     data: str = "hub"
 
+    # At an image or a label that cannot be used: `stop` with its row, or `skip` it; the record says which were skipped.
+    on_bad_data: Literal["stop", "skip"] = "stop"
     # Train on so many images, the same random ones for every seed, or on all (0).
     train_images: int = 0
 
@@ -81,6 +83,9 @@ class Config:
     # Steps whose gradients are averaged before the weights change: 16 with `--batch-size 4` updates like a batch of 64
     # but normalizes like 4.
     accumulate: int = 1
+    # Of the images of a step, how many pass through the network at a time, which is what decides its memory; the gradient
+    # is accumulated over them. 0: all. `auto`: as many as fit into the GPU.
+    micro_batch: int | Literal["auto"] = 0
     # `adam`, or `sgd` with momentum 0.9 (unless the schedule moves it).
     optimizer: Literal["adam", "sgd"] = "adam"
     # The optimizer's step size; with a one-cycle schedule, its peak.
@@ -117,6 +122,8 @@ class Config:
     resume: bool = False
     # Besides the checkpoint at the end of each epoch, one after every so many batches (0: none).
     checkpoint_steps: int = 0
+    # And one whenever so many minutes have passed since the last (0: none).
+    checkpoint_minutes: float = 0.0
     # How many of the last checkpoints stay until the run has ended. In training with Adam, each is three times the size of
     # the weights.
     checkpoints: int = 2
@@ -137,6 +144,13 @@ class Config:
                 flags = {"True": title, "False": f"no-{title}"}
                 parts.append(flags.get(word, f"{title}{word}"))
         return re.sub(r"[^\w.+-]", "_", "-".join(parts))
+
+    @property
+    def split(self) -> tuple[int, int]:
+        """How many images pass through the network at a time, and how many times for an update of the weights."""
+        size = int(self.micro_batch) if self.micro_batch != "auto" else 0
+        size = size or self.batch_size
+        return size, self.accumulate * self.batch_size // size
 
     @property
     def folder(self) -> Path:
@@ -165,11 +179,22 @@ class Config:
             "drive": (0 <= self.drive < math.inf, "of at least 0, and finite"),
             "seed": (0 <= self.seed < 2**32, "from 0 to 4294967295"),
             "threads": (self.threads <= 1024, "of at most 1024"),
+            "checkpoint_minutes": (self.checkpoint_minutes >= 0, "of at least 0"),
+            "micro_batch": (
+                self.micro_batch in (0, "auto")
+                or (self.split[0] > 0 and self.batch_size % self.split[0] == 0),
+                f"auto, or a divisor of --batch-size {self.batch_size}",
+            ),
         }
         for field, (possible, expected) in ranges.items():
             if not possible:
                 option = f"--{field.replace('_', '-')}"
                 raise ValueError(f"expected {option} {expected}, got {getattr(self, field)}")
+        if self.micro_batch and self.accumulate > 1:
+            raise ValueError(
+                f"expected --accumulate 1 with --micro-batch, which accumulates by itself, got "
+                f"{self.accumulate}: make --batch-size larger instead"
+            )
         if self.out is not None and not self.out.name:
             raise ValueError(
                 f"expected --out with the name of a folder for this run alone, got '{self.out}'"

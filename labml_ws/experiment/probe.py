@@ -55,8 +55,8 @@ def essence(config: Config) -> Config:
         train_images=min(config.train_images, 12),
         epochs=1,
         width=min(config.width, 0.25),
-        batch_size=min(config.batch_size, 4),
-        accumulate=min(config.accumulate, 2),
+        batch_size=min(config.split[0], 4),
+        accumulate=min(config.split[1], 2),
         learning_rate={"adam": 1e-3, "sgd": 1e-2}[config.optimizer],
         seed=0,
         mixed_precision="no",
@@ -65,6 +65,9 @@ def essence(config: Config) -> Config:
         out=None,
         measure=min(config.measure, 1),
         half_weights=False,
+        micro_batch=0,
+        on_bad_data="stop",
+        checkpoint_minutes=0.0,
         note="",
     )
 

@@ -15,6 +15,8 @@ part of every batch, and what is computed over a batch is computed over all part
 | a signal | one process has it, all stop after the same batch |
 """
 
+import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -68,6 +70,23 @@ def share_statistics(model: nn.Module) -> None:
             module.sync = True
         elif type(module) is BatchNorm:
             module.__class__ = SharedBatchNorm
+
+
+def check_launch(environment: Mapping[str, str] = os.environ) -> None:
+    """
+    ## What `accelerate launch` does on a CPU
+
+    `accelerate launch --cpu --num_processes 2` starts *one* process: it leaves the others to `mpirun`. Raises `ValueError`
+    where the `environment` says that several were wanted and that this is the only one.
+    """
+    ranks = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+    launched = {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= environment.keys()
+    if launched and not any(rank in environment for rank in ranks):
+        raise ValueError(
+            "expected --num_processes 1 from accelerate launch, which starts one process on a CPU "
+            "whatever number it is given: for several, "
+            "torchrun --nproc_per_node 2 -m labml_ws.experiment"
+        )
 
 
 def largest(accelerator: Any, number: int) -> int:

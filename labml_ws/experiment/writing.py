@@ -32,7 +32,9 @@ from labml_ws.experiment.record import Run, rounded
 # In the order in which a failed run's are moved away: as long as there is a config.json, it can be done again.
 FILES = ("checkpoints", "model.safetensors", "metrics.jsonl", "config.json")
 # Settings that may be others when a run goes on.
-FREE = {"out", "note", "resume", "checkpoint_steps", "checkpoints"}
+FREE = {"out", "note", "resume", "checkpoint_steps", "checkpoint_minutes", "checkpoints"}
+# So many rows that were skipped are named; all are counted.
+NAMED = 100
 
 
 class Record:
@@ -245,7 +247,12 @@ def description(config: Config, images: Images, device: torch.device) -> dict[st
             "fingerprint": images.fingerprint,
             "train": len(images.train_y),
             "test": len(images.test_y),
-        },
+        }
+        | (
+            {"skipped": len(images.skipped), "rows": [*images.skipped[:NAMED]]}
+            if images.skipped
+            else {}
+        ),
         "source": source(),
         "probe": probe(config),
         "versions": {"python": platform.python_version()}

@@ -32,7 +32,7 @@ def clean(images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(writing, "probe", lambda config: {})
     AcceleratorState._reset_state(True)
     GradientState._reset_state()
-    monkeypatch.setattr(cifar10, "load", lambda data: images)
+    monkeypatch.setattr(cifar10, "load", lambda *_, **__: images)
     monkeypatch.chdir(tmp_path)
     threads = torch.get_num_threads()
     # Whoever runs the tests in the background has these ignored.

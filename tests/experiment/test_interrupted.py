@@ -43,4 +43,5 @@ def test_a_run_that_is_ended_anywhere_goes_on_bit_for_bit(
     else:
         # Before it listens, a process ends as processes do; behind its last row, as if nothing had been.
         assert first in (128 + point.signum, -point.signum, 0)
-        assert report["seconds"] < 5
+        # Of a processor, which the load of the machine does not change; five are allowed.
+        assert report["processor"] < 5
