@@ -142,7 +142,7 @@ if __name__ == "__main__":
     # ## See it work
     #
     # Memory by micro-batch, for the full VGG with WS and BCN: what autograd keeps, beside the weights, their gradients
-    # and AdamW's two moments, which are always there.
+    # and AdamW's two moments, which are always there. Of what is kept, 59 MB are $\hat W$, for however many images.
     torch.manual_seed(0)
     model = build(Config()).train()
     fixed = 4 * sum(p.numel() * p.element_size() for p in model.parameters())

@@ -13,6 +13,14 @@ part of every batch, and what is computed over a batch is computed over all part
 | losses and accuracies | summed; each test image counts once |
 | record and checkpoints | written by the first process |
 | a signal | one process has it, all stop after the same batch |
+
+Two and four processes are tested to give the weights, statistics and metrics of one: in float64, to ten digits after five
+steps, whatever the normalization.
+
+**FSDP2 was tried**: `fully_shard` on this network and these batch norms, by two processes, gives the same weights and
+statistics. The trainer stays with copies all the same. All that sharding could share out is four numbers a weight, [some
+240 MB](memory.md); and it puts a new weight together for each pass, so
+[`standardize_once`][labml_ws.once.standardize_once] refuses it, in one sentence, where gradients are accumulated.
 """
 
 import os

@@ -3,18 +3,25 @@
 import os
 import signal
 import socket
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
+from torch import Tensor
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn import functional as F
 
 from labml_ws.experiment import cifar10, writing
 from labml_ws.experiment.checkpoint import Stopped
-from labml_ws.experiment.config import Config
+from labml_ws.experiment.config import Config, build
+from labml_ws.experiment.processes import share_statistics
 from labml_ws.experiment.train import Training, train
+from labml_ws.once import standardize_once
 from tests.experiment.interrupted import code, warm
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -88,8 +95,42 @@ def work(folder: Path, rank: int, processes: int, port: int) -> None:
         except ValueError as error:
             Path(f"seven-{rank}.txt").write_text(str(error))
         stop(rank)
+        refused = sharded(rank, once=True)
+        Path(f"refused-{rank}.txt").write_text(str(refused))
+    if processes < 3:
+        torch.save(sharded(rank, once=False), f"sharded-{rank}.pt")
     if processes > 1:
         torch.distributed.destroy_process_group()
+
+
+def sharded(rank: int, once: bool) -> dict[str, Tensor] | RuntimeError:
+    """
+    The weights and statistics after five steps of FSDP2 with a share of each batch or, of one process, of the network as it is.
+    With `once`, inside `standardize_once`: returns the error.
+    """
+    processes = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
+    torch.manual_seed(0)
+    model = build(config("bcn")).train()
+    if processes > 1:
+        share_statistics(model)
+        fully_shard(model, mesh=init_device_mesh("cpu", (processes,)))
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
+    few = images()
+    mean, std = cifar10.channel_stats(few.train_x)
+    for first in range(0, 40, 8):
+        mine = slice(first + rank * 8 // processes, first + (rank + 1) * 8 // processes)
+        x = cifar10.normalize(few.train_x[mine], mean, std)
+        try:
+            with standardize_once(model) if once else nullcontext():
+                F.cross_entropy(model(x), few.train_y[mine]).backward()
+        except RuntimeError as error:
+            return error
+        optimizer.step()
+        optimizer.zero_grad()
+    return {
+        name: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+        for name, tensor in model.state_dict().items()
+    }
 
 
 def stop(rank: int) -> None:

@@ -307,3 +307,18 @@ def test_a_full_disk_leaves_the_earlier_checkpoints_whole(
     assert {path.name for path in Path("cut/checkpoints").iterdir()} == {"step-00000002"}
     train(tiny(resume=True), images)
     assert result() == whole
+
+
+@pytest.mark.parametrize(("minutes", "saved"), [(1e-9, [4, 5]), (60.0, [])])
+def test_a_checkpoint_is_written_when_its_minutes_have_passed(
+    minutes: float, saved: list[int], images: Images, whole: Result
+) -> None:
+    clock = {"checkpoint_steps": 0, "checkpoint_minutes": minutes}
+    with pytest.MonkeyPatch.context() as patch:
+        kill(Training, "update", 6, patch, after=False)
+        with pytest.raises(Killed):
+            train(tiny(**clock), images)
+    assert Checkpoints(Path("cut/checkpoints"), 2).steps == saved
+    # Also by other minutes, and without any.
+    train(tiny(resume=True), images)
+    assert result() == whole

@@ -91,6 +91,23 @@ def test_a_batch_that_two_cannot_share_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_fsdp2_gives_the_weights_and_statistics_of_one_process(folder: Path) -> None:
+    one, two = (torch.load(folder / number / "sharded-0.pt") for number in "12")
+    assert one.keys() == two.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.slow
+def test_fsdp2_is_refused_where_weights_are_standardized_once(folder: Path) -> None:
+    for rank in (0, 1):
+        said = (folder / "2" / f"refused-{rank}.txt").read_text()
+        assert said.startswith(
+            "expected features.0.weight to stay as it is inside standardize_o"
+        )
+
+
+@pytest.mark.slow
 @pytest.mark.survives(
     "`accelerate launch --cpu --num_processes 2`, which starts one process",
     "refused, with what to type",
