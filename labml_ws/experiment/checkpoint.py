@@ -15,8 +15,9 @@ length of `metrics.jsonl`, which is cut back to it. Each is a folder:
 | `state.pt` | all the rest, which torch reads without running any code from it (`weights_only`) |
 | `checksums.json` | SHA-256 of both |
 
-A checkpoint is written at the end of each epoch, before the test, and after every `--checkpoint-steps` batches. The last
-ones stay, and none when the run has ended.
+A checkpoint is written at the end of each epoch, before the test, after every `--checkpoint-steps` batches, and whenever
+`--checkpoint-minutes` have passed. The last ones stay, and none when the run has ended. [What it survives](../survives.md)
+lists what was tried.
 """
 
 import hashlib

@@ -83,8 +83,8 @@ class Config:
     # Steps whose gradients are averaged before the weights change: 16 with `--batch-size 4` updates like a batch of 64
     # but normalizes like 4.
     accumulate: int = 1
-    # Of the images of a step, how many pass through the network at a time, which is what decides its memory; the gradient
-    # is accumulated over them. 0: all. `auto`: as many as fit into the GPU.
+    # Of the images of a step, how many pass at a time, which decides the memory; gradients accumulate over them. 0: all.
+    # `auto`: as many as fit into the GPU.
     micro_batch: int | Literal["auto"] = 0
     # `adam`, or `sgd` with momentum 0.9 (unless the schedule moves it).
     optimizer: Literal["adam", "sgd"] = "adam"

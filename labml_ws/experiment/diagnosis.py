@@ -1,7 +1,7 @@
 r"""
 # Where it went wrong
 
-When a loss explodes, the run stops; this looks at the network that it has left, and says which layer is furthest out, by
+When a loss is beyond recovery, the run stops; this looks at the network that it has left, and says which layer is furthest out, by
 how much, and what is most likely to be the cause. Sizes are root mean squares (rms).
 """
 

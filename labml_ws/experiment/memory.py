@@ -4,8 +4,8 @@ r"""
 A training step keeps what its backward pass needs: for each layer the input, or the output, of every image. That grows
 with the micro-batch, and nothing else does. Weights, gradients and the optimizer's two moments are four numbers a
 weight, however many images there are. So memory bounds the images that pass at a time, not those of an update:
-`--micro-batch 4` takes a `--batch-size` of 64 in sixteen parts and accumulates the gradient over them,
-[standardizing once](once.md). It is another spelling of `--batch-size 4 --accumulate 16`.
+`--micro-batch 4` takes a `--batch-size` of 64 in sixteen parts and accumulates the gradient over them. That is another
+spelling of `--batch-size 4 --accumulate 16`, and as with that, weights are [standardized once](once.md) for an update.
 
 `--micro-batch auto` finds the largest on a GPU, by trying: one update with all images at once, and with the next
 smaller divisor of the batch whenever the memory is not enough. A CPU has no such edge: it hands out more memory than
@@ -71,7 +71,7 @@ def fitting(config: Config, accelerator: Any) -> int:
     """
     ## The largest micro-batch
 
-    * `config`: with `--micro-batch auto`; `accelerator`: where it is to run
+    * `config`: with `--micro-batch auto`; `accelerator`: where the training is to run
     * returns the largest divisor of the batch size whose images, all processes together, fit into memory at a time
 
     Raises `ValueError` on a CPU without a limit, and where not even the smallest fits.

@@ -20,7 +20,7 @@ steps, whatever the normalization.
 **FSDP2 was tried**: `fully_shard` on this network and these batch norms, by two processes, gives the same weights and
 statistics. The trainer stays with copies all the same. All that sharding could share out is four numbers a weight, [some
 240 MB](memory.md); and it puts a new weight together for each pass, so
-[`standardize_once`][labml_ws.once.standardize_once] refuses it, in one sentence, where gradients are accumulated.
+[`standardize_once`][labml_ws.once.standardize_once] refuses it, in one sentence, with `--accumulate`.
 """
 
 import os
