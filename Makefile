@@ -16,6 +16,8 @@ VENDOR := docs/assets/vendor/.made
 PACKED := docs/tutorials/runs.zip
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export NO_MKDOCS_2_WARNING := 1
+# What each page says that it is of: the version, and the day of the last commit where there is a history.
+export RELEASED ?= $(shell sed -n 's/^version: //p' CITATION.cff)$(shell git log -1 --format=', %cs' 2>/dev/null)
 
 files = $(shell find $(1) -type f -not -path '*/__pycache__/*' -not -name '.*' 2>/dev/null | sort)
 NOTEBOOKS := $(patsubst %.py,%.ipynb,$(wildcard docs/tutorials/*.py))
@@ -32,7 +34,7 @@ help: ## say what there is to make
 site: build/site.made ## build the annotated site into site/ (open site/index.html, no server needed; BUILDER=zensical takes another builder)
 	@echo "site/index.html is ready: open it in a browser."
 
-serve: $(VENDOR) build/networks.md build/survives.md build/run.made build/downloads.made ## serve the site while writing; rebuilds when a page or a module changes
+serve: $(VENDOR) build/networks.md build/survives.md build/hero.html build/run.made build/downloads.made ## serve the site while writing; rebuilds when a page or a module changes
 	$(PY) -m mkdocs serve --watch labml_ws --watch engine
 
 test: lint build/site.made ## prove it: style, types, unit tests, strict build, every page in a real Chromium
@@ -124,13 +126,17 @@ build/survives.md: $(wildcard docs/runs/soak/*.json) tools/survives.py $(INSTALL
 	@mkdir -p $(@D)
 	@$(PY) -m tools.survives $@
 
+# What is averaged, drawn for the head of the first pages.
+build/hero.html: $(wildcard labml_ws/*.py) tools/hero.py $(INSTALLED)
+	@OMP_NUM_THREADS=1 $(PY) -m tools.hero $@
+
 # What a reader can take along: modules, code only, notebooks, the library in one file.
 build/downloads.made: $(INPUTS) build/inputs build/run.made
 	@$(PY) -m tools.downloads docs/download
 	@touch $@
 
 # The pages; what programs read; the last step, over all pages at once.
-build/site.made: $(INPUTS) build/inputs $(VENDOR) build/networks.md build/survives.md build/run.made build/downloads.made
+build/site.made: $(INPUTS) build/inputs $(VENDOR) build/networks.md build/survives.md build/hero.html build/run.made build/downloads.made
 	@# (Not --quiet: what it leaves unsaid, it doesn't count as a warning either.)
 	$(PY) -m $(BUILDER) build --strict $(if $(filter zensical,$(BUILDER)),--clean) > build/$(BUILDER).log 2>&1 || { cat build/$(BUILDER).log >&2; exit 1; }
 	@$(PY) -m tools.renderings site
@@ -140,6 +146,6 @@ build/site.made: $(INPUTS) build/inputs $(VENDOR) build/networks.md build/surviv
 # The list of inputs, renewed only when it differs: a deleted page or another REPO_URL is a change too.
 build/inputs: FORCE
 	@mkdir -p build
-	@printf '%s\n' 'REPO_URL=$(REPO_URL)' 'REPO_REF=$(REPO_REF)' 'SITE_URL=$(SITE_URL)' 'BUILDER=$(BUILDER)' $(INPUTS) > $@.new
+	@printf '%s\n' 'REPO_URL=$(REPO_URL)' 'REPO_REF=$(REPO_REF)' 'SITE_URL=$(SITE_URL)' 'RELEASED=$(RELEASED)' 'BUILDER=$(BUILDER)' $(INPUTS) > $@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 FORCE:

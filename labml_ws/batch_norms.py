@@ -143,7 +143,7 @@ def absorb(layer: Any, norm: nn.Module) -> nn.Module:
 
     * `layer`: a plain convolution
     * `norm`: the batch norm or batch-channel norm behind it, in evaluation mode
-    * $\code{weight}{W'_c}$: the new filter of channel $c$; $\code{bias}{b'_c}$: its new bias, where the old one, $b_c$,
+    * $\code{weight}{W'_c}$: the new filter of a channel $c$; $\code{bias}{b'_c}$: the new bias of a channel, where the old one, $b_c$,
       is 0 if the convolution had none
     * returns what stands in the place of the norm: nothing (an identity), or the channel norm, whose statistics are
       those of each image

@@ -1,10 +1,10 @@
 r"""
-# Layers with standardized weights
+# Standardized layers
 
 Each layer here is the torch layer of the same name with one change: it computes with $\code{self.w_hat}{\hat W}$
 instead of $\code{self.weight}{W}$.
 Arguments, attributes and `state_dict` keys are torch's, so a checkpoint of the plain layer loads into the standardized
-one, and back. [Line by line](../variants.md), this is what changes in the code.
+one, and back. [From plain to standardized](../variants.md), this is what changes in the code.
 
 ```python
 from torch import nn
@@ -43,10 +43,11 @@ outputs differ. [Fold][labml_ws.convert.fold] first, and save that; or look for
 [the mark][labml_ws.layers.Standardized._save_to_state_dict] that these layers leave in a checkpoint.
 
 **Around the layers.** `torch.compile`, `torch.export`, `torch.fx` and `torch.jit` take them as they take torch's, and
-several micro-batches of one step can [share one $\code{self.w_hat}{\hat W}$][labml_ws.once].
+several micro-batches (the one or two images that fit into memory at once) of one step can [share one $\code{self.w_hat}{\hat W}$][labml_ws.once].
 """
 
 import warnings
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -259,6 +260,8 @@ class StandardizedTranspose(Standardized, nn.modules.conv._ConvTransposeNd):
     never meet in one sum.
     """
 
+    convolve: Callable[..., Tensor]
+
     # Split the groups off the input channels, put the outputs before the inputs: `[C_out, C_in / groups, *kernel]`.
     def filters(self) -> Tensor:
         grouped = self.weight.unflatten(0, (self.groups, -1))  # [G, C_in/G, C_out/G, *k]
@@ -271,59 +274,32 @@ class StandardizedTranspose(Standardized, nn.modules.conv._ConvTransposeNd):
         grouped = filters.unflatten(0, (self.groups, -1))  # [G, C_out/G, C_in/G, *k]
         return grouped.transpose(1, 2).flatten(0, 1)  # [C_in, C_out/G, *k]
 
-    # Torch has no `_conv_forward` for these. `_output_padding` works out what `output_size` asks for.
-    def added_padding(self, input: Tensor, output_size: list[int] | None) -> list[int]:
+    # Torch has no `_conv_forward` for these, and a function for each number of dimensions. `_output_padding` works out what
+    # `output_size` asks for.
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         dims, step = len(self.kernel_size), self.dilation
         sizes = (self.stride, self.padding, self.kernel_size, dims, step)
-        return self._output_padding(input, output_size, *sizes)  # type: ignore[arg-type]
+        added = self._output_padding(input, output_size, *sizes)  # type: ignore[arg-type]
+        places = (self.stride, self.padding, added, self.groups, self.dilation)
+        return self.convolve(input, self.w_hat, self.bias, *places)
 
 
 class ConvTranspose1d(StandardizedTranspose, nn.ConvTranspose1d):
     """Standardized [torch.nn.ConvTranspose1d][]: input `[B, C_in, L]`, output `[B, C_out, L']`."""
 
-    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        return F.conv_transpose1d(
-            input,
-            self.w_hat,
-            self.bias,
-            self.stride,
-            self.padding,  # type: ignore[arg-type]
-            self.added_padding(input, output_size),
-            self.groups,
-            self.dilation,
-        )
+    convolve = staticmethod(F.conv_transpose1d)
 
 
 class ConvTranspose2d(StandardizedTranspose, nn.ConvTranspose2d):
     """Standardized [torch.nn.ConvTranspose2d][]: input `[B, C_in, H, W]`, output `[B, C_out, H', W']`."""
 
-    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        return F.conv_transpose2d(
-            input,
-            self.w_hat,
-            self.bias,
-            self.stride,
-            self.padding,  # type: ignore[arg-type]
-            self.added_padding(input, output_size),
-            self.groups,
-            self.dilation,
-        )
+    convolve = staticmethod(F.conv_transpose2d)
 
 
 class ConvTranspose3d(StandardizedTranspose, nn.ConvTranspose3d):
     """Standardized [torch.nn.ConvTranspose3d][]: input `[B, C_in, D, H, W]`, output `[B, C_out, D', H', W']`."""
 
-    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        return F.conv_transpose3d(
-            input,
-            self.w_hat,
-            self.bias,
-            self.stride,
-            self.padding,  # type: ignore[arg-type]
-            self.added_padding(input, output_size),
-            self.groups,
-            self.dilation,
-        )
+    convolve = staticmethod(F.conv_transpose3d)
 
 
 if __name__ == "__main__":

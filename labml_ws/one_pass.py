@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from labml_ws.running_statistics import RunningStatistics, image_moments, pooled
+from labml_ws.running_statistics import RunningStatistics, far_from_zero, image_moments, pooled
 
 # From how many numbers on it pays.
 MANY = 2**21
@@ -51,7 +51,7 @@ def in_one_pass(x: Tensor, first: RunningStatistics, second: Any) -> Tensor:
     r"""
     ## The tables
 
-    * `x`: `[B, C, *]`; `first`: the batch norm, in training; `second`: the channel norm
+    * `x`: the images, `[B, C, *]`; `first`: the batch norm, in training; `second`: the channel norm
     * returns `[B, C, *]`, the same as `second(first(x))`, and changes the running statistics in the same way
 
     For channel $c$ of image $b$, let $\code{mean}{\mu_{bc}}$ and $\code{var}{\sigma_{bc}^2}$ be mean and variance of
@@ -82,18 +82,21 @@ def in_one_pass(x: Tensor, first: RunningStatistics, second: Any) -> Tensor:
     Everything between the tables of moments and the tables $\code{slope}{p}$ and $\code{value}{u}$ is small, and autograd
     takes care of it. No square of a mean is ever subtracted from a mean of squares.
 
-    * $\code{mean}{\mu_{bc}}$, $\code{var}{\sigma_{bc}^2}$: mean and variance of each channel of each image
-    * $\code{batch_mean}{\mu_c}$, $\code{batch_var}{\sigma_c^2}$: what the batch norm normalizes with, the batch's own
-      statistics or the estimates
+    * $\code{mean}{\mu_{bc}}$: the mean of a channel of an image; $\code{var}{\sigma_{bc}^2}$: the variance of a channel of an image
+    * $\code{batch_mean}{\mu_c}$: what the batch norm subtracts; $\code{batch_var}{\sigma_c^2}$: the variance that the batch norm divides by;
+      these are the batch's own statistics or the estimates
     * $\code{scale}{a_c}$: what the batch norm multiplies a channel by
     * $\code{level}{l_{bc}}$: the mean of a channel of an image behind the batch norm
     * $\code{size}{C/G}$: how many channels a group has
-    * $\code{center}{\mu_{bq}}$, $\code{spread}{\sigma_{bq}^2}$: mean and variance of a group of an image behind the batch norm
+    * $\code{center}{\mu_{bq}}$: the mean of a group of an image behind the batch norm; $\code{spread}{\sigma_{bq}^2}$: the
+      variance of a group of an image behind the batch norm
     * $\code{root}{\rho_{bq}}$: what the channel norm multiplies a group of an image by
-    * $\code{slope}{p_{bc}}$, $\code{value}{u_{bc}}$: what scales a channel of an image, and what its mean becomes
+    * $\code{slope}{p_{bc}}$: what scales a channel of an image; $\code{value}{u_{bc}}$: what the mean of a channel of an image becomes
     """
     mean, var = Moments.apply(x)  # [B, C] each
     batch_mean, batch_var = pooled(mean, var)  # [C] each
+    if far_from_zero(batch_mean, batch_var):  # the steps are more exact there
+        return second(first(x))
     count = x.numel() // x.shape[1]
     batch_mean, batch_var = first.update(batch_mean, batch_var, count)
     scale = first.weight * torch.rsqrt(batch_var + first.eps)  # [C]
@@ -116,8 +119,8 @@ def scale_and_shift(x: Tensor, center: Tensor, slope: Tensor, value: Tensor) -> 
 
     $$\code{slope}{p_{bc}} \, (\code{x}{x} - \code{center}{\mu_{bc}}) + \code{value}{u_{bc}}$$
 
-    * `x`: `[B, C, *]`, contiguous
-    * `center`, `slope`, `value`: what is subtracted, what it is multiplied by, and what is added, `[B, C]` each
+    * `x`: the images, `[B, C, *]`, contiguous
+    * `center`: what is subtracted; `slope`: the factor of what remains; `value`: what is added, `[B, C]` each
 
     Seen as *one* image of $BC$ channels, this is a batch norm with a fixed mean and a variance of 1, and torch's kernel for
     that is the fastest there is for a scale and a shift. Its backward pass gives the two sums that the tables need,

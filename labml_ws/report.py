@@ -1,5 +1,5 @@
 r"""
-# What was done with each layer
+# The report on a conversion
 
 A network has dozens of convolutions, and a tool that changes some of them has to say which, and why not the others.
 [`standardize` and `fold`][labml_ws.convert] return a report. It is a list of the names that changed, so that a program

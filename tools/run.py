@@ -14,6 +14,8 @@ import json
 import os
 import subprocess
 import warnings
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,6 +23,7 @@ from typing import Any
 from mkdocstrings_handlers.annotated.document import Source, SourceError
 from mkdocstrings_handlers.annotated.understand import run
 from mkdocstrings_handlers.annotated.understand.index import Index
+from mkdocstrings_handlers.annotated.understand.symbols import untied
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "labml_ws"
@@ -84,9 +87,13 @@ def make_notebook(script: Path, index: Index) -> None:
     target, mark = script.with_suffix(".ipynb"), {"fingerprint": fingerprint(script, index)}
     if target.exists() and json.loads(target.read_text())["metadata"].get(PACKAGE) == mark:
         return
-    print(f"executing {script.relative_to(ROOT)}", flush=True)
+    print(f"executing {script.relative_to(index.root)}", flush=True)
     notebook = execute(script)
     check_figures(notebook, script.name)
+    # No notebook knows what a tie is: its text goes without, and the page reads the one that has them.
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and untied(cell.source) != cell.source:
+            cell.metadata["tied"], cell.source = cell.source, untied(cell.source)
     notebook.metadata[PACKAGE] = mark
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -96,6 +103,16 @@ def make_notebook(script: Path, index: Index) -> None:
         unfinished.unlink(missing_ok=True)
 
 
+def make_demo(name: str, index: Index, records: Path) -> None:
+    """Writes the record of a module's demo. A warning is one that every reader who runs it would see."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        try:
+            run.make(name, index, records)
+        except SourceError as error:
+            raise SystemExit(str(error)) from error
+
+
 def main() -> None:
     index = Index(ROOT, ROOT / "docs")
     files = sorted((ROOT / PACKAGE).rglob("*.py"))
@@ -103,16 +120,18 @@ def main() -> None:
     records = ROOT / "build" / "demos"
     for record in {*records.glob("*.json")} - {records / f"{name}.json" for name in modules}:
         record.unlink()
-    try:
-        with warnings.catch_warnings():
-            # A warning is one that every reader who runs the demo would see.
-            warnings.simplefilter("error")
-            for name in modules:
-                run.make(name, index, records)
-    except SourceError as error:
-        raise SystemExit(str(error)) from error
-    for script in sorted((ROOT / "docs" / "tutorials").glob("*.py")):
-        make_notebook(script, index)
+    # One after the other in each process, a process for each core, and a thread for each process: most of this is too small to
+    # be shared among threads. The tutorials come first, as they take longest.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    scripts = sorted((ROOT / "docs" / "tutorials").glob("*.py"))
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(make_notebook, script, index) for script in scripts]
+        jobs += [pool.submit(make_demo, name, index, records) for name in modules]
+        try:
+            for job in jobs:
+                job.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
     playground = ROOT / "tools" / "playground.js"
     subprocess.run(["node", playground, ROOT / "build" / "playground"], check=True)
 

@@ -21,9 +21,9 @@ def kills(record: dict[str, Any]) -> str:
     answer = record["answer"]
     return "\n".join(
         [
-            f"**{record['ended']} runs were ended {record['kills']} times, at {record['lines']} different "
-            f"lines of the trainer. Lost: {record['lost']}. Differing from an undisturbed run in a bit of a "
-            f"weight or in a digit of a metric: {record['differing']}.**",
+            f"**{record['ended']} runs got a signal, at {record['lines']} different lines of the trainer; with those that were "
+            f"killed anew, processes ended {record['times']} times. Lost: {record['lost']}. Differing from an undisturbed "
+            f"run in a bit of a weight or a digit of a metric: {record['differing']}.**",
             "",
             f"| where it was ended | {' | '.join(signals)} |",
             f"|---|{'---|' * len(signals)}",

@@ -46,9 +46,9 @@
 
   // ## Lines over the steps, with the value for all images as a dashed rule
 
-  function lines(series, truth, most = Infinity) {
+  function lines(series, truth) {
     const values = Object.values(series).flat();
-    const highest = Math.min(Math.max(...values, truth), most);
+    const highest = Math.max(...values, truth);
     const lowest = Math.min(...values, 0);
     const unit = ceiling((highest - lowest) / 4);
     const [bottom, top] = [Math.floor(lowest / unit) * unit, Math.ceil(highest / unit) * unit];
@@ -64,11 +64,9 @@
     });
     const ticks = [];
     for (let v = bottom; v <= top + unit / 2; v += unit) ticks.push(text(left - 6, y(v) + 4, tick(v), "end"));
-    // What leaves the plot is cut off: an inner drawing clips what an outer one would show.
-    const clip = `<svg x="${left}" y="${upper - 4}" width="${right - left}" height="${lower - upper + 8}" viewBox="${left} ${upper - 4} ${right - left} ${lower - upper + 8}">${drawn.join("")}</svg>`;
     return svg(
       198,
-      rule(left, lower, right, lower, "axis") + ticks.join("") + clip + rule(left, y(truth), right, y(truth), "truth")
+      rule(left, lower, right, lower, "axis") + ticks.join("") + drawn.join("") + rule(left, y(truth), right, y(truth), "truth")
         + text(left, 178, "1", "start") + text((left + right) / 2, 194, "step") + text(right, 178, String(count), "end"),
       "dots" in series ? "Mean of the channel over the steps" : "Variance of the channel over the steps",
     );

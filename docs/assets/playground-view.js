@@ -139,7 +139,7 @@
     const one = images === 1 ? "image" : "images";
     return {
       means: lines({ dots: run.own.map((s) => s.mean), estimated: run.estimated.map((s) => s.mean) }, all.mean),
-      variances: lines({ aroundOwn: run.aroundOwn.map((s) => s.variance), estimated: run.estimated.map((s) => s.variance) }, all.variance, 4 * all.variance),
+      variances: lines({ aroundOwn: run.aroundOwn.map((s) => s.variance), estimated: run.estimated.map((s) => s.variance) }, all.variance),
       "stream-said": `At ${images} ${one} per step, BatchNorm divides by a variance of ${show(own)}, the estimate by ${show(estimated)}; all images together have ${show(all.variance)}.`,
       "stream-numbers": table(
         `Averages over steps ${SETTLED + 1} to ${ws.STEPS}`,
@@ -160,6 +160,11 @@
   const panel = (title, name, html) => `<figure class="pg-panel"><figcaption>${title}</figcaption><div class="pg-box" data-part="${name}">${html}</div></figure>`;
   const said = (name, html) => `<p class="pg-said" role="status" data-part="${name}">${html}</p>`;
   const numbers = (name, html) => `<div class="pg-table" data-part="${name}">${html}</div>`;
+  // Where no script runs there are no controls to say what is shown.
+  const shown = (part) => {
+    const words = settings(part).map(([, { label, first, options }]) => `${label.toLowerCase()}: ${options?.[first] ?? first}`);
+    return `<p class="pg-shown">Without scripts, one setting: ${words.join("; ")}.</p>`;
+  };
   // Nobody searches for these numbers. (The search takes up again after the first inner element of the same name: hence a section.)
   const block = (name, ...inside) => `<section class="playground" data-block="${name}" data-search-exclude>${inside.join("")}</section>`;
 
@@ -171,6 +176,7 @@
         "weights",
         `<div class="pg-figure">${panel('Raw weight <i class="raw">W</i>', "before", w.before)}${panel('Standardized <i class="hat">Ŵ</i>', "after", w.after)}`
         + `${said("weights-said", w["weights-said"])}</div>`,
+        shown("weights"),
         controls("weights"),
         numbers("weights-numbers", w["weights-numbers"]),
       ),
@@ -184,6 +190,7 @@
         "stream",
         `<div class="pg-figure">${panel('Mean: <span class="raw">each batch’s own</span>, <span class="hat">estimated</span>', "means", s.means)}`
         + `${panel('Variance: <span class="raw">around the batch’s mean</span>, <span class="hat">estimated</span>', "variances", s.variances)}${said("stream-said", s["stream-said"])}</div>`,
+        shown("stream"),
         controls("stream"),
         numbers("stream-numbers", s["stream-numbers"]),
       ),

@@ -14,13 +14,11 @@
 # # One idea, many implementations
 #
 # [Qiao et al.][@qiao2019micro] ask for filters of mean zero and variance one. Of the dozen well-known implementations of this, few compute the same
-# thing: they differ in which variance, in $\epsilon$ and its place, in what they accept, and in where they break. Here each is restated, as a formula
-# and as a function of two or three lines, in our own words and in torch, whatever it was written in; then all of them are run.
+# thing: they differ in which variance, in $\epsilon$ and its place, in what they accept, and in where they break.
 #
-# In the formulas $\mu$ and $\sigma^2$ are the mean and the variance of a filter's $I$ weights, with $1/I$ as in the paper, and
-# $s^2 = \frac{I}{I - 1} \sigma^2$ is the variance with $1/(I - 1)$, which is torch's default. The sources are as they were when we read them.
+# *26 minutes. It helps to have read [the function](../annotated/standardization.md), line by line.*
 
-# %%
+# %% alt="Root mean square of a standardized filter against the standard deviation of the raw one, from 1e-6 to 1. Each curve is a step from 0 to 1; from left to right: 1e-10 and eps outside near 1e-5, 1e-8 near 1e-4, NFNets' threshold near 4e-4 with a sharp corner, 1e-6 near 1e-3, the paper's 1e-5 near 3e-3, and 1e-3 in half precision near 3e-2. A gray band marks torch's default initialization." tags=["draws", "computed"]
 # %config InlineBackend.figure_formats = ["svg"]
 import warnings
 
@@ -31,24 +29,79 @@ from torch import nn
 from torch.nn import functional as F
 
 from labml_ws import Conv2d
-from labml_ws.experiment.plots import Table
+from labml_ws.experiment.plots import InShort, Table
 from labml_ws.standardization import standardize
 
 plt.style.use("labml_ws.experiment.house")
 
 ROW = (1, 2, 3)  # the dimensions of one filter
 
+# Root mean square of the result, of a filter that is `s` wide and has mean zero.
+LENGTHS = {
+    "1e-10": lambda s: s / (s**2 + 1e-10) ** 0.5,
+    "σ + 1e-5": lambda s: s / (s + 1e-5),
+    "1e-8": lambda s: s / (s**2 + 1e-8) ** 0.5,
+    "NFNets": lambda s: s * (576**0.5) / (576 * s**2).clamp(min=1e-4) ** 0.5,
+    "1e-6": lambda s: s / (s**2 + 1e-6) ** 0.5,
+    "1e-5": lambda s: s / (s**2 + 1e-5) ** 0.5,
+    "1e-3": lambda s: s / (s**2 + 1e-3) ** 0.5,
+}
+PLACES = {  # of the names, and their colors
+    "1e-10": ("C0", (1.7e-6, 0.6)),
+    "σ + 1e-5": ("C1", (1.7e-5, 0.53)),
+    "1e-8": ("C2", (1.3e-4, 0.6)),
+    "NFNets": ("C4", (2.6e-4, 1.04)),
+    "1e-6": ("C3", (1e-3, 0.6)),
+    "1e-5": ("black", (2.9e-3, 0.53)),
+    "1e-3": ("C0", (3e-2, 0.53)),
+}
+figure, axis = plt.subplots(figsize=(4.8, 3.4))
+axis.axvspan((3 * 4608) ** -0.5, (3 * 27) ** -0.5, color="0.5", alpha=0.15, linewidth=0)
+widths = torch.logspace(-6, 0, 181)
+for label, (color, place) in PLACES.items():
+    width = 2.2 if label == "1e-5" else 1.4
+    axis.plot(widths, LENGTHS[label](widths), color=color, linewidth=width)
+    axis.text(*place, label, color=color)
+axis.set(
+    xscale="log", xlabel="standard deviation of the raw filter", xlim=(1e-6, 1), ylim=(0, 1.14)
+)
+axis.set_ylabel("root mean square, standardized")
+default = torch.tensor((3 * 4608) ** -0.5)  # torch's initialization at a fan-in of 4608
+display(
+    InShort(
+        [
+            f"**All give a filter the same direction; they differ in how long it comes out.** At torch's default initialization of a large layer the paper's form has a root mean square of {LENGTHS['1e-5'](default):.2f}, one with $10^{{-6}}$ of {LENGTHS['1e-6'](default):.2f}.",
+            f"**Dividing by $I - 1$ matters for small filters only**: σ is {100 * ((9 / 8) ** 0.5 - 1):.1f} % larger at $I = 9$, {100 * ((576 / 575) ** 0.5 - 1):.2f} % at $I = 576$.",
+            "**They break in different places**: at a fan-in of 1, in `channels_last`, at a constant filter, in fp16. [A table](#where-they-break) of what each does.",
+        ],
+        "which trains better. The recorded runs of [conventions](recorded_run.md#conventions) leave room for a point or two to either side.",
+    )
+)
+plt.show()
+
 # %% [markdown]
+# The figure is explained [below](#what-eps-does). Each implementation is restated, as a formula
+# and as a function of two or three lines, in our own words and in torch, whatever it was written in; then all of them are run.
+#
+# In the formulas $\mu$ and $\sigma^2$ are the mean and the variance of a filter's $I$ weights, with $1/I$ as in the paper, and
+# $s^2 = \frac{I}{I - 1} \sigma^2$ is the variance with $1/(I - 1)$, which is torch's default. The sources are as they were when we read them.
+# In the functions,
+#
+# * `w`: the raw weight, `[O, C_in, k_h, k_w]`
+# * `mean`: the mean of a filter; `var`: the variance of a filter, as the formula beside it has it
+# * `mean_square`: the mean of a filter's squares; `std`: the standard deviation of a filter, as the formula beside it has it
+# * `eps`: what keeps the division away from zero
+#
 # ## The paper's formula
 #
-# $$\hat W = \frac{W - \mu}{\sqrt{\sigma^2 + \epsilon}}, \qquad \epsilon = 10^{-5}$$
+# $$\hat W = \frac{\code{w}{W} - \code{mean}{\mu}}{\sqrt{\code{var}{\sigma^2} + \code{eps}{\epsilon}}}, \qquad \code{eps}{\epsilon} = 10^{-5}$$
 #
 # [DeepLab in TensorFlow](https://github.com/tensorflow/models/blob/master/research/deeplab/core/conv2d_ws.py), Chainer's
 # [link hook](https://github.com/chainer/chainer/pull/6678) and [ours](../annotated/standardization.md) compute this.
 #
 # The paper spells the variance
 #
-# $$\sigma^2 = \frac{1}{I} \sum_j W_j^2 - \mu^2.$$
+# $$\code{var}{\sigma^2} = \code{mean_square}{\frac{1}{I} \sum_j W_j^2} - \code{mean}{\mu}^2.$$
 #
 # That is the same number, until it is rounded. We found nobody who computes
 # weights that way, but it is the obvious way to type the equation in, so it runs along as `printed`.
@@ -56,11 +109,12 @@ ROW = (1, 2, 3)  # the dimensions of one filter
 
 # %%
 def paper(w, eps=1e-5):
-    var, mean = torch.var_mean(w, dim=ROW, correction=0, keepdim=True)
+    var, mean = torch.var_mean(w, dim=ROW, correction=0, keepdim=True)  # [O, 1, 1, 1] each
     return (w - mean) / (var + eps).sqrt()
 
 
 def printed(w, eps=1e-5):
+    # [O, 1, 1, 1] each
     mean, mean_square = w.mean(ROW, keepdim=True), w.square().mean(ROW, keepdim=True)
     return (w - mean) / (mean_square - mean.square() + eps).sqrt()
 
@@ -68,7 +122,7 @@ def printed(w, eps=1e-5):
 # %% [markdown]
 # ## One less, and eps outside
 #
-# $$\hat W = \frac{W - \mu}{s + \epsilon}, \qquad \epsilon = 10^{-5}$$
+# $$\hat W = \frac{\code{w}{W} - \mu}{\code{std}{s} + \code{eps}{\epsilon}}, \qquad \code{eps}{\epsilon} = 10^{-5}$$
 #
 # [The authors' code for WS][@qiao2019code] and [`ConvWS2d` of mmcv](https://github.com/open-mmlab/mmcv/blob/main/mmcv/cnn/bricks/conv_ws.py).
 # Both flatten with `view`. One version of the authors' README takes `torch.std_mean` over the dimensions instead: the same formula, without the `view`.
@@ -76,28 +130,31 @@ def printed(w, eps=1e-5):
 
 # %%
 def authors(w, eps=1e-5):
-    std = w.view(len(w), -1).std(dim=1).view(-1, 1, 1, 1)
+    std = w.view(len(w), -1).std(dim=1).view(-1, 1, 1, 1)  # [O, 1, 1, 1]
     return (w - w.mean(ROW, keepdim=True)) / (std + eps)
 
 
 # %% [markdown]
 # ## One less, and eps inside
 #
-# $$\hat W = \frac{W - \mu}{\sqrt{s^2 + \epsilon}}, \qquad \epsilon = 10^{-5}$$
+# $$\hat W = \frac{\code{w}{W} - \code{mean}{\mu}}{\sqrt{\code{var}{s^2} + \code{eps}{\epsilon}}}, \qquad \code{eps}{\epsilon} = 10^{-5}$$
 #
 # [The authors' layers for BCN](https://github.com/joe-siyuan-qiao/Batch-Channel-Normalization/blob/master/imagenet/models/layers.py),
 # [labml](https://nn.labml.ai/normalization/weight_standardization/index.html) (whose formula divides by $I$ and whose code does not), and mmcv's `ConvAWS2d`, made for
-# [DetectoRS][@qiao2021detectors]. The last returns $\gamma \hat W + \beta$ with two buffers. When it loads weights that were trained without WS, it sets
-# $\gamma = \sqrt{s^2 + \epsilon}$ and $\beta = \mu$ of *those* weights: they begin as what they were, and are learned through the standardization from there on.
+# [DetectoRS][@qiao2021detectors]. The last returns $\gamma \hat W + \code{beta}{\beta}$ with two buffers. When it loads weights that were trained without WS, it sets
+# $\gamma = \sqrt{\code{var}{s^2} + \code{eps}{\epsilon}}$ and $\code{beta}{\beta} = \code{mean}{\mu}$ of *those* weights: they begin as what they were, and are learned through the standardization from there on.
+#
+# * `beta`: what is added, the mean of a pretrained filter
 
 
 # %%
 def authors_bcn(w, eps=1e-5):
-    var, mean = torch.var_mean(w.view(len(w), -1), dim=1, keepdim=True)
+    var, mean = torch.var_mean(w.view(len(w), -1), dim=1, keepdim=True)  # [O, 1] each
     return ((w.view(len(w), -1) - mean) / (var + eps).sqrt()).view(w.shape)
 
 
 pretrained = torch.randn(64, 64, 3, 3, generator=torch.Generator().manual_seed(0)) / 24
+# [64, 1, 1, 1] each
 var, beta = torch.var_mean(pretrained, dim=ROW, keepdim=True)
 loaded = (var + 1e-5).sqrt() * authors_bcn(pretrained) + beta
 changed = (loaded - pretrained).abs().max()
@@ -106,7 +163,7 @@ print(f"ConvAWS2d, pretrained weights loaded: changed by {changed:.0e}")
 # %% [markdown]
 # ## Eps outside, in JAX
 #
-# $$\hat W = \frac{W - \mu}{\sigma + \epsilon}, \qquad \epsilon = 10^{-5}$$
+# $$\hat W = \frac{\code{w}{W} - \code{mean}{\mu}}{\sqrt{\code{var}{\sigma^2}} + \code{eps}{\epsilon}}, \qquad \code{eps}{\epsilon} = 10^{-5}$$
 #
 # [vit_jax](https://github.com/google-research/vision_transformer/blob/main/vit_jax/models_resnet.py), [big_vision](https://github.com/google-research/big_vision/blob/main/big_vision/models/bit.py),
 # both in Flax, and the TensorFlow lines in [the authors' README][@qiao2019code]. In these libraries a standard deviation is the root of a variance, so it is
@@ -115,14 +172,14 @@ print(f"ConvAWS2d, pretrained weights loaded: changed by {changed:.0e}")
 
 # %%
 def jax(w, eps=1e-5):
-    var, mean = torch.var_mean(w, dim=ROW, correction=0, keepdim=True)
+    var, mean = torch.var_mean(w, dim=ROW, correction=0, keepdim=True)  # [O, 1, 1, 1] each
     return (w - mean) / (var.sqrt() + eps)
 
 
 # %% [markdown]
 # ## A batch norm of the filters
 #
-# $$\hat W = \frac{W - \mu}{\sqrt{\sigma^2 + \epsilon}}, \qquad \epsilon = 10^{-6} \text{ or } 10^{-8}$$
+# $$\hat W = \frac{\code{w}{W} - \mu}{\sqrt{\sigma^2 + \code{eps}{\epsilon}}}, \qquad \code{eps}{\epsilon} = 10^{-6} \text{ or } 10^{-8}$$
 #
 # [`StdConv2d` of timm](https://github.com/huggingface/pytorch-image-models/blob/main/timm/layers/std_conv.py) lays the filters out as the channels of one image and lets the compiled
 # `batch_norm` do the rest; [Hugging Face's BiT](https://github.com/huggingface/transformers/blob/main/src/transformers/models/bit/modeling_bit.py) does the
@@ -143,7 +200,7 @@ def timm_bit(w):
 # %% [markdown]
 # ## Hardly any eps
 #
-# $$\hat W = \frac{W - \mu}{\sqrt{\sigma^2 + \epsilon}}, \qquad \epsilon = 10^{-10}$$
+# $$\hat W = \frac{\code{w}{W} - \code{mean}{\mu}}{\sqrt{\code{var}{\sigma^2} + \epsilon}}, \qquad \epsilon = 10^{-10}$$
 #
 # [Big Transfer][@kolesnikov2020big], alike in [PyTorch, TensorFlow and JAX](https://github.com/google-research/big_transfer), and
 # [Composer](https://docs.mosaicml.com/projects/composer/en/latest/api_reference/generated/composer.algorithms.WeightStandardization.html).
@@ -151,23 +208,23 @@ def timm_bit(w):
 
 # %%
 def bit(w):
-    var, mean = torch.var_mean(w, dim=ROW, correction=0, keepdim=True)
+    var, mean = torch.var_mean(w, dim=ROW, correction=0, keepdim=True)  # [O, 1, 1, 1] each
     return (w - mean) / (var + 1e-10).sqrt()
 
 
 # %% [markdown]
 # ## An eps for each precision
 #
-# $$\hat W = \frac{W - \mu}{\sqrt{\sigma^2 + \epsilon}}, \qquad \epsilon = \begin{cases} 10^{-5} & \text{in float32} \\ 10^{-3} & \text{otherwise} \end{cases}$$
+# $$\hat W = \frac{\code{w}{W} - \code{mean}{\mu}}{\sqrt{\code{var}{\sigma^2} + \epsilon}}, \qquad \epsilon = \begin{cases} 10^{-5} & \text{in float32} \\ 10^{-3} & \text{otherwise} \end{cases}$$
 #
 # [lucidrains' diffusion models](https://github.com/lucidrains/denoising-diffusion-pytorch) had this until 2023. It asks for the dtype of the layer's *input*, here taken to be the
-# weight's. (The one-dimensional model had $\max(\sigma^2, \epsilon)$ under the root.) One of its copies, in Hugging
-# Face's *Annotated Diffusion*, divided by `rsqrt`, which is to multiply by $\sqrt{\sigma^2 + \epsilon}$, [until November 2024](https://github.com/huggingface/blog/pull/2484).
+# weight's. (The one-dimensional model had $\max(\code{var}{\sigma^2}, \epsilon)$ under the root.) One of its copies, in Hugging
+# Face's *Annotated Diffusion*, divided by `rsqrt`, which is to multiply by $\sqrt{\code{var}{\sigma^2} + \epsilon}$, [until November 2024](https://github.com/huggingface/blog/pull/2484).
 
 
 # %%
 def lucidrains(w):
-    var, mean = torch.var_mean(w, dim=ROW, correction=0, keepdim=True)
+    var, mean = torch.var_mean(w, dim=ROW, correction=0, keepdim=True)  # [O, 1, 1, 1] each
     return (w - mean) * (var + (1e-5 if w.dtype == torch.float32 else 1e-3)).rsqrt()
 
 
@@ -175,20 +232,20 @@ def lucidrains(w):
 # ## Scaled by the fan-in
 #
 # \begin{align}
-# \hat W &= \gamma \, \frac{W - \mu}{\sqrt{\max(I \sigma^2, \epsilon)}}, & \epsilon &= 10^{-4} \\[2ex]
-# \hat W &= \frac{\gamma}{\sqrt I} \cdot \frac{W - \mu}{\sqrt{\sigma^2 + \epsilon}}, & \epsilon &= 10^{-6}
+# \hat W &= \gamma \, \frac{\code{w}{W} - \code{mean}{\mu}}{\sqrt{\max(I \code{var}{\sigma^2}, \code{eps}{\epsilon})}}, & \code{eps}{\epsilon} &= 10^{-4} \\[2ex]
+# \hat W &= \frac{\gamma}{\sqrt I} \cdot \frac{\code{w}{W} - \mu}{\sqrt{\sigma^2 + \epsilon}}, & \epsilon &= 10^{-6}
 # \end{align}
 #
 # [NFNets][@brock2021high] do without a normalization behind the convolution, so their output must keep its size: each filter gets length 1 instead of
 # $\sqrt I$, and a learned gain $\gamma$. Length 1 keeps the variance of an input of independent values with mean zero. What comes out of a ReLU has a mean, to which centered filters are blind, and the variance that is left is
 # $\frac{1}{2} (1 - \frac{1}{\pi}) = 0.341$ of what went into it, in every layer. So [the paper on signal propagation][@brock2021characterizing] multiplies by
 # $\sqrt{2 / (1 - 1/\pi)} = 1.71$ behind each ReLU. The first is [DeepMind's](https://github.com/google-deepmind/deepmind-research/blob/master/nfnets/base.py), where
-# $\epsilon$ is a threshold and nothing is added, the second timm's `ScaledStdConv2d`. Below, at $\gamma = 1$, they are multiplied by $\sqrt I$ again, to be compared.
+# $\code{eps}{\epsilon}$ is a threshold and nothing is added, the second timm's `ScaledStdConv2d`. Below, at $\gamma = 1$, they are multiplied by $\sqrt I$ again, to be compared.
 
 
 # %%
 def nfnets(w, eps=1e-4):
-    var, mean = torch.var_mean(w, dim=ROW, correction=0, keepdim=True)
+    var, mean = torch.var_mean(w, dim=ROW, correction=0, keepdim=True)  # [O, 1, 1, 1] each
     scale = (var * w[0].numel()).clamp(min=eps).rsqrt()
     return w * scale - mean * scale
 
@@ -200,13 +257,13 @@ def timm_scaled(w):
 # %% [markdown]
 # ## What eps does
 #
-# All of these give a filter the same direction; they differ in how *long* it comes out. The figure has the root mean square of $\hat W$, which should
-# be 1, against the width of the raw filter, here at a fan-in of 576 (which only the NFNets' threshold, on $I \sigma^2$, depends on). Where a curve comes down, $\epsilon$ takes over: far enough to the left a filter is only centered, and multiplied by a constant.
+# All of these give a filter the same direction; they differ in how *long* it comes out. [The figure at the top](#one-idea-many-implementations) has the root mean square of $\hat W$, which should
+# be 1, against the width of the raw filter, here at a fan-in of 576 (which only the NFNets' threshold, on $I \sigma^2$, depends on). It was drawn from formulas; here the functions are held against them. Where a curve comes down, $\epsilon$ takes over: far enough to the left a filter is only centered, and multiplied by a constant.
 #
 # Torch's default initialization has $\sigma = 1/\sqrt{3 I}$, the gray band for fan-ins from 27 to 4608: on its left border the paper's curve, the thick one, is at 0.94.
 
 
-# %% alt="Root mean square of a standardized filter against the standard deviation of the raw one, from 1e-6 to 1. Each curve is a step from 0 to 1; from left to right: 1e-10 and eps outside near 1e-5, 1e-8 near 1e-4, NFNets' threshold near 4e-4 with a sharp corner, 1e-6 near 1e-3, the paper's 1e-5 near 3e-3, and 1e-3 in half precision near 3e-2. A gray band marks torch's default initialization." tags=["wide", "computed"]
+# %%
 def rms(form, weight):
     scale = weight[0].numel() ** 0.5 if form in (nfnets, timm_scaled) else 1
     return form(weight).square().mean().sqrt() * scale
@@ -214,27 +271,21 @@ def rms(form, weight):
 
 filters = standardize(torch.randn(4, 64, 3, 3, generator=torch.Generator().manual_seed(0)))
 filters = filters / filters.square().mean(ROW, keepdim=True).sqrt()  # exactly 1 wide
-widths = torch.logspace(-6, 0, 181)
-curves = [
-    ("1e-10", bit, "C0", (1.7e-6, 0.6)),
-    ("σ + 1e-5", jax, "C1", (1.7e-5, 0.53)),
-    ("1e-8", timm_bit, "C2", (1.3e-4, 0.6)),
-    ("NFNets", nfnets, "C4", (2.6e-4, 1.04)),
-    ("1e-6", timm, "C3", (1e-3, 0.6)),
-    ("1e-5", paper, "black", (2.9e-3, 0.53)),
-    ("1e-3", lambda w: paper(w, 1e-3), "C0", (3e-2, 0.53)),
-]
-figure, axis = plt.subplots(figsize=(7.2, 3.4))
-axis.axvspan((3 * 4608) ** -0.5, (3 * 27) ** -0.5, color="0.5", alpha=0.15, linewidth=0)
-for label, form, color, place in curves:
-    lengths = torch.stack([rms(form, filters * width) for width in widths])
-    axis.plot(widths, lengths, color=color, linewidth=2.2 if form is paper else 1.4)
-    axis.text(*place, label, color=color, fontsize=10.5)
-axis.set(
-    xscale="log", xlabel="standard deviation of the raw filter", xlim=(1e-6, 1), ylim=(0, 1.14)
+drawn = {
+    "1e-10": bit,
+    "σ + 1e-5": jax,
+    "1e-8": timm_bit,
+    "NFNets": nfnets,
+    "1e-6": timm,
+    "1e-5": paper,
+    "1e-3": lambda w: paper(w, 1e-3),
+}
+furthest = max(
+    abs(rms(form, filters * width) - LENGTHS[label](width)).item()
+    for label, form in drawn.items()
+    for width in widths[::10]
 )
-axis.set_ylabel("root mean square, standardized")
-plt.show()
+print(f"a function is at most {furthest:.0e} from its curve")
 
 # %% [markdown]
 # ## The measure
@@ -414,19 +465,22 @@ display(Table("Deviation of the outputs", ["convolution", "+ GroupNorm", "+ Batc
 # %% [markdown]
 # ## The running variance of BCN
 #
-# The estimated batch norm has fewer implementations, and they differ more. With the mean $m$ of a batch and a bar for the mean over it,
+# The estimated batch norm has fewer implementations, and they differ more. With the mean $m$ of a batch, the running mean $\code{mean}{\hat\mu}$ as it was before, and a bar for the mean over the batch,
 #
 # \begin{align}
-# \hat\sigma^2 &\leftarrow (1 - r)\, \hat\sigma^2 + r\, \overline{(x - \hat\mu_{\text{old}})^2} && \text{or} \\
-# \hat\sigma^2 &\leftarrow (1 - r)\, \hat\sigma^2 + r \left( \overline{x^2} - m^2 \right).
+# \code{var}{\hat\sigma^2} &\leftarrow (1 - \code{r}{r})\, \code{var}{\hat\sigma^2} + \code{r}{r}\, \code{around}{\overline{(x - \hat\mu)^2}} && \text{or} \\
+# \code{var}{\hat\sigma^2} &\leftarrow (1 - \code{r}{r})\, \code{var}{\hat\sigma^2} + \code{r}{r} \left( \code{own}{\overline{x^2} - m^2} \right).
 # \end{align}
 #
 # The first form is [the authors'](https://github.com/joe-siyuan-qiao/Batch-Channel-Normalization) and [ours][labml_ws.batch_channel_norm.EstimatedBatchNorm.update], the second
 # [labml's](https://nn.labml.ai/normalization/batch_channel_norm/index.html), whose text says the first. The stream below has one image per step, channel mean 5, variance 1 *between* images and 1 *within*
 # each, so 2 in all (2.21 in the 300 samples that are looked at). labml's form sees only what is within, and gives an output that is too wide. So does torch's BatchNorm, once it is evaluated with what it has stored.
 #
-# As released, the authors' $r$ is a buffer that starts at 0 and that nothing sets. Then both statistics stay at their start, and the layer subtracts
+# As released, the authors' $\code{r}{r}$ is a buffer that starts at 0 and that nothing sets. Then both statistics stay at their start, and the layer subtracts
 # 0 and divides by 1.
+#
+# * `r`: the share of a batch in the running statistics; `mean`: the running mean; `var`: the running variance
+# * `around`: the variance of a batch about the running mean; `own`: the variance about its own
 
 
 # %%
@@ -475,8 +529,10 @@ display(
 # %% [markdown]
 # ## The same shortcut, on activations
 #
-# labml's $\overline{x^2} - m^2$ is the printed form once more. In float32 at variance 1, the largest error among a
+# labml's $\code{shortcut}{\overline{x^2} - m^2}$ is the printed form once more. In float32 at variance 1, the largest error among a
 # thousand channels of 256 values each, and how many of them got a *negative* variance, whose root is `nan`:
+#
+# * `shortcut`: the variance, as a difference of two large numbers
 
 # %%
 rows = []

@@ -1,5 +1,5 @@
 r"""
-# What if?
+# Ablations
 
 Variants of the convolution and of the normalization that nobody should use, to find out what each choice is worth. The
 [experiment](experiment.md) trains them with `--variant` and `--drive`.

@@ -1,5 +1,5 @@
 r"""
-# Nothing is lost
+# Checkpoints
 
 A run may end at any moment: the power fails, a disk is full, somebody needs the machine. What it has written by then is
 whole, and it goes on from there: `--resume` continues **bit for bit**, to the weights and the metrics that an undisturbed run

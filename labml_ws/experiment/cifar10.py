@@ -19,7 +19,8 @@ import itertools
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class Images:
     * `flip`: whether a mirrored image still shows the same class (a car does, a 2 doesn't)
     * `source`: where it came from, in words
     * `skipped`: the rows that were left out, and why
+    * `validation_x`, `validation_y`: [held out][labml_ws.experiment.split] of the training images, none at first
     * `fingerprint`: 16 hexadecimal digits that change with any pixel or label, for the record of a run
     """
 
@@ -52,11 +54,19 @@ class Images:
     source: str
     flip: bool = True
     skipped: tuple[str, ...] = ()
+    validation_x: Tensor = field(default_factory=lambda: torch.zeros(0, 3, 32, 32).byte())
+    validation_y: Tensor = field(default_factory=lambda: torch.zeros(0).long())
+
+    @cached_property
+    def colors(self) -> tuple[Tensor, Tensor]:
+        """[Mean and standard deviation][labml_ws.experiment.cifar10.channel_stats] of the training images."""
+        return channel_stats(self.train_x)
 
     @property
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
-        for tensor in (self.train_x, self.train_y, self.test_x, self.test_y):
+        train, test = (self.train_x, self.train_y), (self.test_x, self.test_y)
+        for tensor in (*train, *test, self.validation_x, self.validation_y):
             digest.update(tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 

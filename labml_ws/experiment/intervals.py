@@ -1,5 +1,5 @@
 r"""
-# Verdicts
+# Intervals and verdicts
 
 A figure shows a difference, and an eye that wants to see one sees it. So what a figure *shows* is decided here: from the
 interval of a mean, [seed by seed][labml_ws.experiment.intervals.differences], a claim is

@@ -1,5 +1,5 @@
 r"""
-# The loss landscape
+# Measures of the loss landscape
 
 WS is said to make the loss smoother: smaller Lipschitz constants of the loss and of its gradient. Here are three ways to
 look, each a function of a network and one batch that leaves both as they were. [What they found](../tutorials/landscape.md)

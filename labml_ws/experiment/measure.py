@@ -165,7 +165,8 @@ class ChannelStatistics(NamedTuple):
 
     $$\code{distance}{d_c} = \sqrt{\code{self.mean}{\mu_c}^2 + (\code{self.std}{\sigma_c} - 1)^2}.$$
 
-    * `distance`: how far it is; `self.mean`, `self.std`: a channel's mean and standard deviation over all images and positions
+    * `distance`: how far a channel is from BatchNorm's statistics; `self.mean`: the mean of a channel over all images and positions;
+      `self.std`: the standard deviation of a channel over all images and positions
     """
 
     mean: Tensor

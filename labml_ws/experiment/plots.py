@@ -1,5 +1,5 @@
 r"""
-# One look for all figures
+# The look of the figures
 
 What the figures and tables of the tutorials share: colors that mean the same everywhere, names at the lines rather than
 in a legend. The rest of the package does without matplotlib; the style itself is a file, for anyone's
@@ -10,14 +10,16 @@ without color as well.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
+from itertools import pairwise
 from statistics import mean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
 
     from labml_ws.experiment.record import Run
 
@@ -94,7 +96,7 @@ def curves(
         )
 
 
-def label_ends(axis: "Axes", gap: float = 13.0, size: float = 10.5) -> None:
+def label_ends(axis: "Axes", gap: float = 13.5, size: float = 11) -> None:
     """
     ## Names at the ends of lines
 
@@ -156,6 +158,61 @@ def _bottom(group: list[float], gap: float) -> float:
 
 def _top(group: list[float], gap: float) -> float:
     return _bottom(group, gap) + gap * (len(group) - 1)
+
+
+def panels(figure: "Figure") -> None:
+    """
+    ## Panels that may stand below one another
+
+    A figure of several panels is wider than a phone. This cuts it between them: each of its axes gets the numbers at its
+    own axes, and notes its part of the figure in its `gid`, as `panel_x_y_width_height` in points from the upper left
+    corner. In a notebook nothing else changes; a page lays the parts out in rows, as many as it has room for.
+
+    * `figure`: finished, its axes from `subplots`, nothing drawn outside of them. It is saved tightly, as Jupyter does.
+    * raises `ValueError` for a figure with a text or a legend of its own, which would belong to no part
+    """
+    import matplotlib as mpl
+
+    if figure.texts or figure.legends:
+        raise ValueError(
+            "expected all words of a figure in its panels, got some of the figure's own: "
+            "give each panel its title, labels and legend."
+        )
+    for axis in figure.axes:
+        axis.tick_params(labelleft=True, labelbottom=True)
+    figure.draw_without_rendering()
+    whole = figure.get_tightbbox().padded(mpl.rcParams["savefig.pad_inches"])
+    across, down = {}, {}  # the stretch of each panel with its words, in inches from the corner
+    for axis in figure.axes:
+        box, place = axis.get_tightbbox(), axis.get_subplotspec()
+        assert box is not None
+        assert place is not None
+        x, y = box.x0 / figure.dpi - whole.x0, whole.y1 - box.y1 / figure.dpi
+        across[axis] = place.colspan.start, x, x + box.width / figure.dpi
+        down[axis] = place.rowspan.start, y, y + box.height / figure.dpi
+    columns, rows = cuts(across.values(), whole.width), cuts(down.values(), whole.height)
+    for axis in figure.axes:
+        (left, right), (top, bottom) = columns[across[axis][0]], rows[down[axis][0]]
+        corner = 72 * left, 72 * top, 72 * (right - left), 72 * (bottom - top)
+        axis.set_gid("_".join(["panel", *(f"{value:.1f}" for value in corner)]))
+
+
+def cuts(
+    stretches: Iterable[tuple[int, float, float]], end: float
+) -> dict[int, tuple[float, float]]:
+    """
+    * `stretches`: for each panel its column, and where it begins and ends; rows just the same
+    * `end`: of the figure
+    * returns, for each column, where its part begins and ends: neighbors are cut apart in the middle between them
+    """
+    starts: dict[int, float] = {}
+    ends: dict[int, float] = {}
+    for column, start, stop in stretches:
+        starts[column] = min(start, starts.get(column, start))
+        ends[column] = max(stop, ends.get(column, stop))
+    order = sorted(starts)
+    between = [(ends[one] + starts[other]) / 2 for one, other in pairwise(order)]
+    return dict(zip(order, pairwise([0.0, *between, end]), strict=True))
 
 
 class Provenance:
@@ -239,6 +296,27 @@ class Table:
         return "\n".join([self.title, *justified])
 
 
+class InShort:
+    """
+    ## What came out, first
+
+    How a page of results opens: two or three findings, whose numbers are computed from the records like any other, and what they
+    don't show. Markdown, so that a finding can lead to where it is measured.
+
+    * `findings`: a sentence or two each
+    * `limits`: what none of this shows
+    """
+
+    def __init__(self, findings: Sequence[str], limits: str) -> None:
+        self.findings, self.limits = findings, limits
+
+    def _repr_markdown_(self) -> str:
+        items = "\n".join(f"* {finding}" for finding in self.findings)
+        return f"**In short**\n\n{items}\n\n**It doesn\N{RIGHT SINGLE QUOTATION MARK}t show** {self.limits}"
+
+    __repr__ = _repr_markdown_
+
+
 if __name__ == "__main__":
     # ## See it work
     #
@@ -246,3 +324,5 @@ if __name__ == "__main__":
     print([round(place, 1) for place in spread([10.0, 12.0, 13.0, 60.0], gap=13.0)])
     for net in ("gn", "ws-gn"):
         print(f"{net}: {look(net)['label']}, {look(net)['color']}")
+    # Two columns, and the part of a figure of seven inches that is each one's.
+    print(cuts([(0, 0.2, 3.1), (1, 3.5, 6.8)], end=7.0))

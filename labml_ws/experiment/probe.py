@@ -1,5 +1,5 @@
 r"""
-# Does it still compute that?
+# Probes of the records
 
 A recorded number is worth showing as long as the code that made it behaves as it did. The text of the code tells little:
 to rename a variable changes every file and no number, to change one constant changes one digit and all numbers. So each
@@ -52,6 +52,7 @@ def essence(config: Config) -> Config:
     return replace(
         config,
         data="digits",
+        validation=0.0,
         train_images=min(config.train_images, 12),
         epochs=1,
         width=min(config.width, 0.25),
@@ -59,6 +60,7 @@ def essence(config: Config) -> Config:
         accumulate=min(config.split[1], 2),
         learning_rate={"adam": 1e-3, "sgd": 1e-2}[config.optimizer],
         seed=0,
+        fused=False,
         mixed_precision="no",
         cpu=True,
         threads=0,
@@ -68,6 +70,10 @@ def essence(config: Config) -> Config:
         micro_batch=0,
         on_bad_data="stop",
         checkpoint_minutes=0.0,
+        resume=False,
+        checkpoint_steps=0,
+        checkpoints=1,
+        tracker="none",
         note="",
     )
 

@@ -44,7 +44,7 @@ class SharedBatchNorm(BatchNorm):
     $$\code{mean}{\mu_c} = \frac{1}{K} \sum_k \overline{x_{kc}} \qquad
     \code{var}{\sigma_c^2} = \frac{1}{K} \sum_k \overline{(x_{kc} - \code{mean}{\mu_c})^2}.$$
 
-    * $\code{mean}{\mu_c}$, $\code{var}{\sigma_c^2}$: mean and variance of a channel over all processes
+    * $\code{mean}{\mu_c}$: the mean of a channel over all processes; $\code{var}{\sigma_c^2}$: the variance of a channel over all processes
 
     The gradient flows through both sums, so also to the parts of other processes. Torch's `SyncBatchNorm` does the same, on
     GPUs alone. In evaluation, and in its `state_dict`, it is the [batch norm][labml_ws.batch_channel_norm.BatchNorm] that it stands for.

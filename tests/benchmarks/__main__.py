@@ -68,7 +68,11 @@ def run(device: torch.device, quick: bool) -> dict[str, Any]:
             rows.append(row)
     if device.type == "cpu":
         rows += unpinned(seconds)
-    return record | {"traffic": tables.traffic(device), "rows": [row.as_dict() for row in rows]}
+    return record | {
+        "traffic": tables.traffic(device),
+        "norm_traffic": tables.norm_traffic(device),
+        "rows": [row.as_dict() for row in rows],
+    }
 
 
 def main() -> int:

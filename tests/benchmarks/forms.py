@@ -54,7 +54,7 @@ class Formed(nn.Conv2d):
     """A convolution with its weight in some form."""
 
     def __init__(
-        self, *arguments: int, form: Callable[[Tensor], Tensor], **options: Any
+        self, *arguments: Any, form: Callable[[Tensor], Tensor], **options: Any
     ) -> None:
         super().__init__(*arguments, **options)
         self.form = form

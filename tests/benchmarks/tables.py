@@ -1,7 +1,8 @@
 """What is measured: each function yields the rows of one table."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from labml_ws import BatchChannelNorm, ChannelNorm, Conv2d, EstimatedBatchNorm, 
 from labml_ws.batch_channel_norm import BatchNorm
 from labml_ws.experiment.vgg import VGG
 from labml_ws.standardization import standardize
-from tests.benchmarks.forms import FORMS, Formed, LabmlBCN
+from tests.benchmarks.forms import FORMS, Formed, LabmlBCN, Touch
 from tests.benchmarks.measure import Clock, Row, Step, Traffic, saved_bytes, with_goal
 
 # Channels, height and width, images per step.
@@ -68,19 +69,32 @@ def convolutions(channels: int, out: int, forms: list[str]) -> dict[str, nn.Modu
 
 def traffic(device: torch.device) -> dict[str, dict[str, float]]:
     """For each form, forward and backward: how many kernels, and how often the weight's memory is read and written."""
-    counted = {}
-    for name, form in {"ours": standardize, **FORMS}.items():
-        weight = torch.randn(256, 256, 3, 3, device=device, requires_grad=True)
-        upstream = torch.randn_like(weight)
+    weight = torch.randn(256, 256, 3, 3, device=device)
+    return counted({"ours": standardize, **FORMS}, weight)
+
+
+def norm_traffic(device: torch.device) -> dict[str, dict[str, float]]:
+    """The same for each normalization of the largest stage, in sizes of its input."""
+    channels, side = STAGES[0]
+    layers = {form: layer.to(device) for form, layer in normalizations(channels).items()}
+    return counted(layers, torch.randn(64, channels, side, side, device=device))
+
+
+def counted(
+    forms: Mapping[str, Callable[[Tensor], Tensor]], x: Tensor
+) -> dict[str, dict[str, float]]:
+    found = {}
+    for name, form in forms.items():
+        leaf, upstream = x.clone().requires_grad_(), torch.randn_like(x)
         with Traffic() as traffic:
-            form(weight).backward(upstream)
-        size = weight.untyped_storage().nbytes()
-        counted[name] = {
+            form(leaf).backward(upstream)
+        size = x.untyped_storage().nbytes()
+        found[name] = {
             "kernels": traffic.kernels,
             "reads": round(traffic.read / size, 2),
             "writes": round(traffic.written / size, 2),
         }
-    return counted
+    return found
 
 
 def against_floor(rows: list[Row]) -> list[Row]:
@@ -109,20 +123,24 @@ def micro_batches(clock: Clock) -> Iterator[Row]:
         yield from with_goal(rows, "once", 1.08)
 
 
+def normalizations(channels: int) -> dict[str, nn.Module]:
+    return {
+        "BatchNorm": nn.BatchNorm2d(channels),
+        "ours": BatchChannelNorm(channels, 32),
+        "in steps": nn.Sequential(EstimatedBatchNorm(channels), ChannelNorm(channels, 32)),
+        "ours, batch": BatchChannelNorm(channels, 32, estimate=False),
+        "in steps, batch": nn.Sequential(BatchNorm(channels), ChannelNorm(channels, 32)),
+        "GroupNorm": nn.GroupNorm(32, channels),
+        "labml": LabmlBCN(channels, 32),
+    }
+
+
 def norms(clock: Clock) -> Iterator[Row]:
     """Batch-Channel Norm over BatchNorm, on what the stages of a VGG give it, 64 images."""
     for channels, side in STAGES:
-        layers = {
-            "BatchNorm": nn.BatchNorm2d(channels),
-            "ours": BatchChannelNorm(channels, 32),
-            "in steps": nn.Sequential(EstimatedBatchNorm(channels), ChannelNorm(channels, 32)),
-            "ours, batch": BatchChannelNorm(channels, 32, estimate=False),
-            "in steps, batch": nn.Sequential(BatchNorm(channels), ChannelNorm(channels, 32)),
-            "GroupNorm": nn.GroupNorm(32, channels),
-            "labml": LabmlBCN(channels, 32),
-        }
         x = images(clock, 64, channels, side, side)
-        rows = measured(clock, "norms", f"64 × {channels} × {side}²", layers, x)
+        place = f"64 × {channels} × {side}²"
+        rows = measured(clock, "norms", place, normalizations(channels), x)
         goals = {(64, 32): 1.0, (512, 2): 1.6}
         yield from with_goal(rows, "ours", goals.get((channels, side)))
 
@@ -148,10 +166,16 @@ def training(model: nn.Module, x: Tensor, y: Tensor, parts: int, once: bool = Fa
 
 
 def networks(clock: Clock) -> Iterator[Row]:
-    """A training step of a VGG with WS and BCN, over that of the same with BatchNorm."""
+    """
+    A training step of a VGG with WS and BCN, over that of the same with BatchNorm. Between them, to see which part costs
+    what: the floor of WS, and WS alone.
+    """
+    floor = partial(Formed, form=Touch.apply)
     models = {
         "BatchNorm": VGG(conv=nn.Conv2d, norm=nn.BatchNorm2d).to(clock.device),
         "ours": VGG().to(clock.device),
+        "floor, BatchNorm": VGG(conv=floor, norm=nn.BatchNorm2d).to(clock.device),
+        "WS, BatchNorm": VGG(norm=nn.BatchNorm2d).to(clock.device),
     }
     for batch, parts in ((1, 1), (2, 1), (16, 1), (8, 8)):
         x = torch.randn(batch, 3, 32, 32, device=clock.device)

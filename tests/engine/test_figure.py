@@ -1,12 +1,14 @@
 """A page can show a figure of another page's notebook, with where it comes from, and nothing else of it."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from mkdocs.exceptions import PluginError
 
 from mkdocstrings_handlers.annotated import AnnotatedHandler
+from mkdocstrings_handlers.annotated.render.figures import inline_svg, thumbnail
 from mkdocstrings_handlers.annotated.render.markdown import Writer
 from mkdocstrings_handlers.annotated.understand.index import Index
 
@@ -100,3 +102,41 @@ def test_both_builders_show_it(project: Path, notebook: str, build, builder: str
     html = (project / "site" / "a.html").read_text()
     assert html.count('<figure class="output"') == 1
     assert 'href="sub/runs.html#a"' in html
+
+
+PANELS = """<svg xmlns="http://www.w3.org/2000/svg" width="200pt" height="80pt" viewBox="0 0 200 80"><g id="figure_1">
+<g id="panel_0.0_0.0_90.0_80.0"><path id="mark" d="M0 0"/><text style="fill: #d9730d">one</text></g>
+<g id="panel_90.0_0.0_110.0_80.0"><g style="clip-path: url(#cut)"/><text>two</text></g></g>
+<defs><clipPath id="cut"/></defs></svg>"""
+
+
+def test_panels_become_drawings_that_are_one_figure() -> None:
+    html = inline_svg(PANELS, 'What "is" seen', "a")
+    assert html.startswith(
+        '<div class="panels" role="img" aria-label="What &quot;is&quot; seen"'
+    )
+    assert re.findall(r'viewBox="([^"]+)"', html) == [
+        "0.0 0.0 90.0 80.0",
+        "90.0 0.0 110.0 80.0",
+    ]
+    assert html.count('aria-hidden="true"') == 2
+    first, second = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
+    assert ("one" in first, "two" in second, "two" in first) == (True, True, False)
+    # What one refers to, perhaps in the other, is there once.
+    (clip,) = re.findall(r"url\(#([^)]+)\)", second)
+    assert html.count(f'id="{clip}"') == 1
+
+
+def test_colored_letters_take_some_of_the_text_s_color() -> None:
+    html = inline_svg(PANELS, "", "a")
+    assert "fill: color-mix(in srgb, #d9730d 68%, currentColor)" in html
+    assert (
+        inline_svg(SVG.replace('d="M', 'style="fill: #d9730d" d="M'), "", "a").count("mix") == 0
+    )
+
+
+def test_a_thumbnail_has_the_first_panel_and_no_words() -> None:
+    html = thumbnail(PANELS, "a")
+    assert html.count("<svg") == 1
+    assert "one" not in html
+    assert "<path" in html

@@ -1,16 +1,18 @@
 """Executed notebooks: outputs, figures that follow the theme, and what is refused."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from mkdocs.exceptions import PluginError
 from mkdocstrings import CollectionError
 
 from mkdocstrings_handlers.annotated import AnnotatedHandler
-from mkdocstrings_handlers.annotated.document import Section, SourceError
+from mkdocstrings_handlers.annotated.document import Document, Section, SourceError
 from mkdocstrings_handlers.annotated.read.notebook import read_notebook
 from mkdocstrings_handlers.annotated.render.figures import inline_svg
 
@@ -120,10 +122,46 @@ def test_a_table_brings_along_what_it_says_as_text(write) -> None:
     assert [(o.mime, o.alt) for o in section.outputs] == [("text/html", "a  1")]
 
 
-def test_tags_widen_an_output_and_hide_code(write) -> None:
-    (section,) = sections_of(write(code("f()", FIGURE, alt="x", tags=["wide", "hide-code"])))
+@pytest.mark.parametrize(
+    ("output", "what"),
+    [
+        (FIGURE, "figure"),
+        (shown(text__html="<table></table>", text__plain="a  1"), "table"),
+        (stream("1"), "output"),
+    ],
+)
+def test_code_that_only_draws_is_closed_and_says_what_it_draws(
+    write, handler: AnnotatedHandler, output: dict[str, Any], what: str
+) -> None:
+    write(markdown("# T"), code("a = 1\nf(a)", output, alt="x", tags=["wide", "draws"]))
+    options = handler.get_options({})
+    document = handler.collect("docs/n.ipynb", options)
+    assert isinstance(document, Document)
+    (section,) = document.sections
     assert section.outputs[0].wide
-    assert section.code == ""
+    assert section.code == "a = 1\nf(a)"
+    html = handler.render(document, options)
+    closed = re.search(
+        r'<details class="imports draws"><summary>(.*?)</summary>(.*?)</details>',
+        html,
+        re.DOTALL,
+    )
+    assert closed
+    assert closed[1] == f"code for this {what}"
+    assert re.sub("<[^>]+>", "", closed[2]).split() == ["a", "=", "1", "f(a)"]
+    assert "a = 1" not in re.sub("<[^>]+>", "", html.replace(closed[0], ""))
+
+
+def test_computed_markdown_goes_on_with_the_prose(write, handler: AnnotatedHandler) -> None:
+    computed = shown(text__markdown="**In short** $x$", text__plain="In short")
+    path = write(markdown("# T\n\nText."), code("f()", computed, FIGURE, alt="x"))
+    (section,) = sections_of(path)
+    assert section.prose == "# T\n\nText.\n\n**In short** $x$"
+    assert [o.mime for o in section.outputs] == ["image/svg+xml"]
+    options = handler.get_options({})
+    html = handler.render(handler.collect("docs/n.ipynb", options), options)
+    assert "<strong>In short</strong>" in html
+    assert "katex" in html
 
 
 def test_a_cell_that_never_ran_is_refused(write) -> None:
@@ -209,3 +247,53 @@ def test_a_figure_keeps_hundredths_of_a_point_and_its_colors_as_they_are() -> No
     drawn = inline_svg(svg, "alt", "p")
     assert 'd="M 1.23 -0 L 10 2.5"' in drawn
     assert "stroke-width: 0.123456" in drawn
+
+
+# ## Ties
+
+
+def test_a_tie_of_a_notebook_holds_in_its_cell(
+    project: Path, handler: AnnotatedHandler
+) -> None:
+    plain_text = {**markdown("## One\n\n${w}$, ${m}$\n\n* `w`: a weight\n")}
+    plain_text["metadata"] = {
+        "tied": "## One\n\n$\\code{w}{w}$, $\\code{mean}{m}$\n\n* `w`: a weight\n"
+    }
+    cells = [
+        markdown("# Title"),
+        plain_text,
+        code("def f(w):\n    mean = w.mean(1)  # [O], a mean\n    return w - mean"),
+        markdown("## Two\n\n$\\code{w}{w}$"),
+        code("def g(w):\n    return w"),
+    ]
+    path = project / "ties.ipynb"
+    path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4}))
+    options = handler.get_options({})
+    html = handler.render(handler.collect("ties.ipynb", options), options)
+    rows = re.findall(
+        r'<tr data-scope="([^"]*)" data-card="(\d)"([^>]*)>(.*?)</tr>', html, re.S
+    )
+    names = [(scope, tie, "hidden" in rest, "a mean" in row) for scope, tie, rest, row in rows]
+    assert names == [
+        ("one", "1", False, False),
+        ("one", "2", False, True),
+        ("two", "3", True, False),
+    ]
+    # A line that a card leads to has an anchor, and no other line has.
+    assert re.findall(r'class="l" id="(L\d+)"', html) == ["L1", "L2", "L4"]
+    assert re.findall(r'<a href="#(L\d+)"', html) == ["L1", "L2", "L4"]
+    assert html.count('class="n tied" data-tie="1"') == 3
+    assert html.count('class="n tied" data-tie="3"') == 2
+
+
+def test_a_tie_to_a_name_that_is_in_no_cell_beside_it_stops_the_build(
+    project: Path, handler: AnnotatedHandler
+) -> None:
+    cells = [markdown("# T\n\n## A\n\n$\\code{meen}{m}$"), code("mean = 1  # a mean")]
+    path = project / "ties.ipynb"
+    path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4}))
+    options = handler.get_options({})
+    with pytest.raises(
+        PluginError, match=r"`\\code\{meen\}` names nothing.*Did you mean `mean`"
+    ):
+        handler.render(handler.collect("ties.ipynb", options), options)

@@ -7,10 +7,11 @@ import pytest
 from mkdocs.exceptions import PluginError
 
 from mkdocstrings_handlers.annotated import AnnotatedHandler
-from mkdocstrings_handlers.annotated.document import Document, Source
+from mkdocstrings_handlers.annotated.document import Document, Result, Source
 from mkdocstrings_handlers.annotated.read.module import read_module
 from mkdocstrings_handlers.annotated.understand.scopes import Scopes
-from mkdocstrings_handlers.annotated.understand.symbols import Symbols, items, plain, ties
+from mkdocstrings_handlers.annotated.understand.symbols import Entry, Symbols, ties
+from mkdocstrings_handlers.annotated.understand.words import item_shapes, items, plain
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,7 +63,9 @@ def rows(project: Path, handler: AnnotatedHandler):
         (project / "page.py").write_text(source, encoding="utf-8")
         options = handler.get_options({})
         html = handler.render(handler.collect("page", options), options)
-        found = re.findall(r'<tr data-scope="([^"]*)">(.*?)</tr>', html, re.DOTALL)
+        found = re.findall(
+            r'<tr data-scope="([^"]*)"(?:(?! hidden)[^>])*>(.*?)</tr>', html, re.DOTALL
+        )
         return [
             (scope, *(re.sub(r"<var.*</var>|<[^>]+>", "", cell).strip() for cell in cells))
             for scope, row in found
@@ -121,6 +124,100 @@ def test_a_list_item_may_explain_several_names_and_only_its_first_clause_is_take
 )
 def test_the_search_finds_a_symbol_by_its_letters_and_its_name(tex: str, text: str) -> None:
     assert plain(tex) == text
+
+
+# ---- Where a name is bound ----
+
+
+def entries(document: Document) -> list[Entry]:
+    found = Symbols(document, Scopes(document.source))
+    met = [
+        found.tie(name, symbol, "", section)
+        for section in document.sections
+        for name, symbol, _ in ties(section.prose)
+    ]
+    return found.legend(met)
+
+
+PLACES = r'''r"""
+# T
+$\code{w}{W}$
+
+* `w`: a weight, `[O, I]`
+"""
+
+
+def f(w, eps=1e-5):
+    r"""
+    $\code{w}{W} + \code{eps}{\epsilon} + \code{total}{t}$
+
+    * `eps`: small; `total`: a sum, of `[O]` numbers
+    """
+    total = w.sum(1)  # [O]
+    return total + eps
+
+
+class A(Base):
+    r"""
+    $\code{self.w}{W} + \code{self.total}{t}$
+
+    * `total`: another sum
+    """
+
+    def g(self):
+        return self.w
+
+    @property
+    def total(self):
+        return 1
+
+
+if __name__ == "__main__":
+    # $\code{w}{W}$
+    w = ones(2, 3, 4)
+'''
+
+
+def test_a_symbol_has_the_line_and_the_value_of_its_own_scope() -> None:
+    source = Source(PLACES)
+    lines = PLACES.split("\n")
+
+    def line(text: str) -> int:
+        return next(n for n, one in enumerate(lines, 1) if text in one)
+
+    results = [
+        Result(line("def f"), "w", "[2, 3]", "= 1"),
+        Result(line("total ="), "total", "[2]", "= 3"),
+        Result(line("w = ones"), "w", "[2, 3, 4]", "= 1"),
+    ]
+    document = Document("page", source, read_module(source), results)
+    assert [
+        (e.tie.scope, e.tie.name, e.place.line, e.shape, e.value) for e in entries(document)
+    ] == [
+        # The introduction speaks of the rest before the demo.
+        ("", "w", line("def f"), "[O, I]", "[2, 3] = 1"),
+        ("f", "w", line("def f"), "[O, I]", "[2, 3] = 1"),
+        ("f", "eps", line("def f"), "", "1e-5 by default"),
+        ("f", "total", line("total ="), "[O]", "[2] = 3"),
+        # What another class binds is found where it is first used, a property where it is defined.
+        ("A", "self.w", line("return self.w"), "[O, I]", ""),
+        ("A", "self.total", line("def total"), "[O]", ""),
+        # Here it has one dimension more, so it isn't the shape that is written elsewhere.
+        ("__main__", "w", line("w = ones"), "[2, 3, 4]", "= 1"),
+    ]
+
+
+def test_a_list_item_gives_a_shape_where_it_names_one_as_such() -> None:
+    text = (
+        "* `w`: a weight, `[O, I]`, of any dtype\n* `a`, `b`: ends, of shape `[N]`\n"
+        "* `c`: `[C]`; `d`: from a `[D]` made\n"
+    )
+    assert list(item_shapes(text)) == [
+        ("w", "[O, I]"),
+        ("a", "[N]"),
+        ("b", "[N]"),
+        ("c", "[C]"),
+    ]
 
 
 # ---- The pages of the library ----

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from mkdocstrings import CollectionError
 
-from mkdocstrings_handlers.annotated.render.take import Take
+from mkdocstrings_handlers.annotated.document import Source
+from mkdocstrings_handlers.annotated.render.take import Take, needs
 
 GITHUB = "https://github.com/someone/some.thing"
 PLACES = ["pkg/mod.py", "code-only/pkg/mod.py", "pkg/mod.ipynb", "pkg/mod.js", "one.py"]
@@ -126,3 +127,13 @@ def test_both_builders_offer_the_same(
         assert href.startswith(f"{GITHUB}/blob/c0ffee/small.py#L{first}")
         assert f'id="L{first}"' in html
         assert source[first - 1].strip()
+
+
+def test_the_two_downloads_have_names_of_their_own(root: Path) -> None:
+    found = taken(root)
+    assert (found.file, found.bare) == ("mod.py", "mod_code_only.py")
+
+
+def test_it_says_what_a_file_needs() -> None:
+    text = "import os.path, torch.nn as nn\nfrom pkg.mod import x\nfrom . import y\nfrom __future__ import annotations\n"
+    assert needs(Source(f"{text}def f():\n    import numpy\n")) == ["pkg", "torch"]

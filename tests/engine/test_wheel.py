@@ -89,6 +89,7 @@ def test_the_wheel_holds_what_a_page_needs_and_katex_once(installed: Path) -> No
         "templates/material/document.html.jinja",
         "assets/annotated.css",
         "assets/ties.js",
+        "assets/cards.js",
         "assets/katex/katex.js",
         "assets/katex/katex.css",
         "assets/katex/LICENSE",

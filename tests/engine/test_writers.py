@@ -63,6 +63,16 @@ def test_references_lead_to_the_markdown_of_pages(writer: Writer) -> None:
     assert "```\n[one][small]\n```" in text
 
 
+@pytest.mark.parametrize("name", ["html", "py", "md"])
+def test_a_module_may_be_called_like_the_end_of_an_address(project: Path, name: str) -> None:
+    package = project / "render"
+    package.mkdir()
+    (package / f"{name}.py").write_text('"""# Written"""\n')
+    (project / "docs" / "render.md").write_text(f"::: render.{name}\n    handler: annotated\n")
+    writer = Writer(Index(project, project / "docs"))
+    assert "[it](render.html.md)" in writer.page("p.md", f"[it][render.{name}]")
+
+
 def test_all_works_stand_where_the_page_asks_for_them_and_nowhere_else(writer: Writer) -> None:
     text = writer.page("bibliography.md", "# B\n\n[@*]\n\n```\n[@*]\n```\n")
     assert text.count("## A work") == 1

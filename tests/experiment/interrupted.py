@@ -27,12 +27,14 @@ TIMES = {"seconds", "train_seconds", "images_per_second"}
 TRAINER = os.path.dirname(writing.__file__)  # noqa: PTH120
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-# Twelve batches of 8, six an epoch; two kinds of training.
+# Twelve batches of 8, six an epoch; three kinds of training.
 TINY: dict[str, Any] = {
     "data": "digits",
     "width": 1 / 16,
     "epochs": 2,
     "batch_size": 8,
+    "validation": 0.0,
+    "tracker": "none",
     "cpu": True,
     "threads": 1,
 }
@@ -46,6 +48,8 @@ KINDS: dict[str, dict[str, Any]] = {
         "checkpoint_steps": 1,
         "norm": "bn",
     },
+    # Five batches an epoch, and the test at the end.
+    "validated": {"validation": 0.1, "checkpoint_steps": 2, "learning_rate": 1e-3},
 }
 # Where a run can be ended: the functions whose lines are counted.
 PLACES = {
@@ -54,7 +58,9 @@ PLACES = {
     "between the files of a checkpoint": {
         *("Checkpoints.save", "Record.save_checkpoint", "Resumable.save"),
     },
-    "testing": {"evaluate", "Resumable.until_stopped", "Training.end_epoch"},
+    "testing": {
+        *("evaluate", "Resumable.until_stopped", "Training.measured_on", "Training.end_epoch"),
+    },
     "anywhere": set[str](),
 }
 
@@ -76,11 +82,16 @@ def images() -> cifar10.Images:
 
 
 def result(folder: Path) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
-    """The metrics without times, and the bytes of the weights."""
+    """The metrics without times, and the bytes of the weights: the last and, with validation, the best."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     rows = [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
-    weights = load_file(folder / "model.safetensors")
-    return rows, {name: tensor.numpy().tobytes() for name, tensor in weights.items()}
+    weights = {
+        f"{name} {key}": tensor.numpy().tobytes()
+        for name in (writing.LAST, writing.BEST)
+        if (folder / name).exists()
+        for key, tensor in load_file(folder / name).items()
+    }
+    return rows, weights
 
 
 class Lines:
@@ -208,7 +219,7 @@ def points(number: int, seed: int, again: float = 0.0) -> Iterator[Point]:
     draw = random.Random(seed)
     turns = itertools.cycle(itertools.product(PLACES, SIGNALS))
     for count, (place, signum) in enumerate(itertools.islice(turns, number)):
-        kind = [*KINDS][(count + count // len(SIGNALS)) % 2]
+        kind = [*KINDS][(count + count // len(SIGNALS)) % len(KINDS)]
         share = draw.random()
         more = tuple(draw.random() for _ in range(2)) if draw.random() < again else ()
         yield Point(kind, place, signum, share, more)
@@ -254,6 +265,6 @@ def outcome(folder: Path, answers: list[int], whole: Whole) -> str:
     except (OSError, ValueError):
         return "lost"
     left = {path.name for path in (folder / "cut").iterdir() if "failed-" not in path.name}
-    tidy = left == {"config.json", "metrics.jsonl", "model.safetensors"}
+    tidy = left - {writing.BEST} == {"config.json", "metrics.jsonl", writing.LAST}
     same = (rows, weights) == (whole.rows, whole.weights)
     return "equal" if same and tidy else "differing"

@@ -31,6 +31,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "gn": {"norm": "gn"},
     "accumulated": {"accumulate": 2},
     "adam": {"optimizer": "adam", "learning_rate": 1e-3},
+    "validated": {"validation": 0.2},
 }
 
 

@@ -65,7 +65,8 @@ def about(reports: list[dict[str, Any]], wholes: dict[str, Whole]) -> dict[str, 
     outcomes = Counter(report["outcome"] for report in reports)
     return {
         "ended": len(reports),
-        "kills": sum(len(report["exit"]) - 1 for report in reports),
+        # But those that had finished before.
+        "times": sum(code not in (0, 2) for report in reports for code in report["exit"][:-1]),
         "equal": outcomes["equal"],
         "lost": outcomes["lost"],
         "differing": outcomes["differing"],

@@ -33,6 +33,7 @@ DRAWN: dict[str, st.SearchStrategy[Any]] = {
     "width": st.sampled_from([1 / 16, 1 / 32, 1e-9, 1e9, 17.0, *ODD]),
     "data": st.sampled_from(["digits", "nowhere", ""]),
     "on_bad_data": st.sampled_from(["stop", "skip"]),
+    "validation": st.sampled_from([0.0, 0.25, 1.0, *ODD]),
     "train_images": st.sampled_from([0, 8, 16, 1, -1, 10**9]),
     "epochs": st.sampled_from([1, 0, -2]),
     "batch_size": st.sampled_from([8, 4, 1, 16, 0, -8, 10**12]),
@@ -55,8 +56,8 @@ DRAWN: dict[str, st.SearchStrategy[Any]] = {
     "checkpoints": st.sampled_from([1, 2, 0, -1, 10**9]),
     "note": st.text(max_size=9),
 }
-# Those that a test must not draw: it stays on the CPU, in a folder of its own.
-HELD = {"cpu", "out"}
+# Those that a test must not draw: it stays on the CPU, in a folder of its own, and calls no tracker.
+HELD = {"cpu", "out", "tracker"}
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_every_setting_is_drawn() -> None:
 
 # Four settings at most are drawn: of more, one would nearly always be refused. The others are these, or the defaults.
 FINE = {"data": "digits", "width": 1 / 16, "epochs": 1, "batch_size": 8, "groups": 32}
-FINE |= {"learning_rate": 1e-3, "threads": 1}
+FINE |= {"learning_rate": 1e-3, "threads": 1, "validation": 0.0}
 
 
 @st.composite
@@ -126,7 +127,9 @@ def test_any_settings_train_or_are_refused_in_a_sentence(
         chosen = FINE | drawn
         with TemporaryDirectory() as folder:
             try:
-                code: Any = main([*words(chosen), "--cpu", "--out", f"{folder}/run"])
+                code: Any = main(
+                    [*words(chosen), "--cpu", "--tracker", "none", "--out", f"{folder}/run"]
+                )
             except SystemExit as stop:
                 code = stop.code
             said = capsys.readouterr()

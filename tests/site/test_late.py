@@ -75,7 +75,7 @@ def test_a_figure_brings_no_sheet_for_the_whole_page(site: Path, page_names: lis
         (name, figure)
         for name in page_names
         for figure in re.findall(
-            r'<svg[^>]* role="img".*?</svg>', (site / name).read_text(), re.DOTALL
+            r'<figure class="output".*?</figure>', (site / name).read_text(), re.DOTALL
         )
     ]
     assert len(figures) > 20

@@ -19,12 +19,18 @@ def plain(symbol: str) -> str:
 
 
 def ties(root: Path) -> set[tuple[str, str, str]]:
-    """Each symbol that a formula of the library ties to a name, without index: file, symbol, name."""
-    return {
-        (path.name, plain(symbol), name.removeprefix("self."))
+    """Each symbol that a formula of the library, a tutorial or another page ties to a name, without index: file, symbol, name."""
+    texts = [
+        (path.name, section.prose)
         for path in (root / "labml_ws").rglob("*.py")
         for section in read_module(Source.read(path))
-        for name, symbol, _ in symbols.ties(section.prose)
+    ]
+    others = [*(root / "docs" / "tutorials").glob("*.py"), *(root / "docs").glob("*.md")]
+    texts += [(path.name, path.read_text("utf-8")) for path in others if path.stem != "how"]
+    return {
+        (file, plain(symbol), name.removeprefix("self.").rpartition(".")[2])
+        for file, text in texts
+        for name, symbol, _ in symbols.ties(text)
     }
 
 

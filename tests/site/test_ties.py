@@ -76,10 +76,12 @@ def test_the_keyboard_goes_from_a_symbol_to_its_names_and_back(tab: Page) -> Non
     expect(tab.locator(".katex .stop")).to_have_count(1)
     assert "code weight_standardization eps" in lit(tab)
     lines = []
+    tab.keyboard.press("Enter")  # the card, whose link has the focus
+    expect(tab.locator("#card a")).to_be_focused()
     for _ in range(2):
         tab.keyboard.press("Enter")
+        expect(tab.locator(".tied:focus")).to_have_text("eps")
         lines.append(tab.evaluate("document.activeElement.closest('.l').id"))
-        assert tab.evaluate("document.activeElement.textContent") == "eps"
     assert lines[0] != lines[1]
     tab.keyboard.press("Escape")
     expect(stop).to_be_focused()
@@ -106,7 +108,7 @@ def test_shapes_are_switched_for_all_pages_and_the_choice_is_remembered(
     assert tab.locator(".l[data-s]").first.evaluate(SHAPE) != "none"
 
 
-def test_shapes_widen_nothing_and_are_not_printed_nor_shown_on_a_phone(tab: Page) -> None:
+def test_shapes_widen_nothing_are_not_printed_and_wait_for_a_tap_on_a_phone(tab: Page) -> None:
     wide = """() => [...document.querySelectorAll('.code pre > code')]
         .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.innerText.slice(0, 60))"""
     for width in (1440, 1024, 700):
@@ -117,8 +119,10 @@ def test_shapes_widen_nothing_and_are_not_printed_nor_shown_on_a_phone(tab: Page
         tab.evaluate("document.documentElement.classList.remove('no-shapes')")
     tab.set_viewport_size({"width": 390, "height": 800})
     assert tab.locator(".l[data-s]").first.evaluate(SHAPE) == "none"
-    expect(tab.locator("button.shapes")).to_be_hidden()
+    expect(tab.locator("button.shapes")).to_be_visible()
+    expect(tab.locator("button.shapes")).to_have_attribute("aria-pressed", "false")
     tab.set_viewport_size({"width": 1440, "height": 900})
+    expect(tab.locator("button.shapes")).to_have_attribute("aria-pressed", "true")
     tab.emulate_media(media="print")
     assert tab.locator(".l[data-s]").first.evaluate(SHAPE) == "none"
 

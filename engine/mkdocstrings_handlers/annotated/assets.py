@@ -1,7 +1,7 @@
 """
 # What a page loads
 
-The style sheets and scripts of the annotated block stand in the folder `assets`, each script beside its sheet, and KaTeX's beside them. A page loads them as one sheet and one
+The style sheets and scripts of the annotated block stand in the folder `assets`, each script beside its sheet, and KaTeX's beside them. A page loads them as two sheets and one
 script, which are written into the site while it is built, wherever the builder puts it: its configuration names them, and there is nothing to copy.
 
 ```yaml
@@ -19,8 +19,8 @@ from pathlib import Path
 
 ASSETS = Path(__file__).with_name("assets")
 # In the order in which they build on one another; what is said of paper is said over all that is before.
-SHEETS = ("annotated", "ties", "scrolls", "notes", "take", "diff", "shapes", "print")
-SCRIPTS = ("shapes", "ties", "scrolls", "notes", "take")
+SHEETS = ("annotated", "ties", "scrolls", "notes", "take", "diff", "excerpt", "shapes", "print")
+SCRIPTS = ("shapes", "cards", "ties", "scrolls", "stays", "notes", "take")
 KATEX = ASSETS / "katex"
 
 
@@ -36,7 +36,7 @@ def files() -> dict[str, bytes]:
 
 
 def write(site: Path) -> None:
-    """Writes into the built site what isn't there yet, or not any more."""
+    """Writes into the built site what isn't there yet, or has another size."""
     for place, content in files().items():
         path = site / "assets" / "annotated" / place
         if path.is_file() and path.stat().st_size == len(content):

@@ -1,11 +1,11 @@
 """
-# What a page is made from
+# The document
 
 A file is read once, and everything that asks it something afterwards asks the same `Source`: its text, its lines, its syntax tree, its tokens. Reading cuts it into
-sections, a notebook as well as a module, and from there on nobody knows the difference. What is drawn on the page, written as Markdown or saved as a notebook is
+sections of one kind, a notebook as well as a module. What is drawn on the page, written as Markdown or saved as a notebook is
 always the same `Document`.
 
-This file imports nothing else of the engine, and everything else imports it.
+This file imports nothing else of the engine, and everything else may import it.
 """
 
 from __future__ import annotations
@@ -75,13 +75,13 @@ class Source:
 
     @cached_property
     def lines(self) -> list[str]:
-        """Python ends lines at a line feed only; `str.splitlines` would also cut at a form feed. Line 1 is `lines[0]`."""
+        """All ends of lines were made line feeds, and nothing else ends one; `str.splitlines` would also cut at a form feed. Line 1 is `lines[0]`."""
         return self.text.split("\n")
 
     @cached_property
     def tree(self) -> ast.Module:
         r"""
-        The syntax tree. Raises `SourceError` for what is no Python, and for what Python only warns of: `"\mu"` is a formula that lost its letters.
+        The syntax tree. Raises `SourceError` for what is no Python, and for what Python only warns of: `"\mu"` only works by luck, and `"\theta"` has lost a letter.
         """
         try:
             with warnings.catch_warnings():
@@ -138,10 +138,11 @@ class Section:
 
     * `prose` is Markdown, and `prose_lines` says for each of its lines where it stands in the file, so that an error in a formula can name its place.
     * `code` keeps the source's own lines, indentation included; `code_lines` has their numbers. They may jump: where a docstring stands between
-      a `def` and its body, the docstring is on the left and the two pieces of code meet on the right. The first `folded` of them are imports.
-    * `span` is the stretch of the file that the section covers. Spans follow one another without a gap, which is what makes *nothing is lost* easy to prove.
+      a `def` and its body, the docstring is on the left and the two pieces of code meet on the right. The first `folded` of them are closed until somebody asks,
+      and `folds` says what they are.
+    * `span` is the stretch of the file that the section covers. In a module spans follow one another without a gap, which is what makes *nothing is lost* easy to prove; a notebook's are numbers of cells.
     * `kind` is `module`, `class`, `function`, `comment`, `demo` or `cell`, and `name` the qualified name of the class or function that it is about or stands in.
-    * `anchor` is the section's place in an address. A module and a definition have their full name, `pkg.mod.Class.method`; the others have their first words, so
+    * `anchor` is the section's place in an address. A module and a definition have their full name, `pkg.mod.Class.method`; the others have the name that they stand in and their first words, so
       a link to a section survives edits to the others. A count is added only where two sections begin alike.
     """
 
@@ -154,6 +155,7 @@ class Section:
     kind: str
     name: str = ""
     folded: int = 0
+    folds: str = "imports"
     outputs: tuple[Output, ...] = ()
 
     @property

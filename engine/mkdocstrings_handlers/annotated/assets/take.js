@@ -75,8 +75,10 @@
         if (line && !texts()) await ask();
         copy(lines(code), count === 1 ? "1 line" : `${count} lines`);
       });
-      // Beside an introduction stands an outline, and the code begins below it.
-      code.querySelector(":scope > :is(pre, details)").before(button);
+      // Beside an introduction stands an outline, and the code begins below it. Imports that are closed are no code to copy.
+      const first = code.querySelector(":scope > pre");
+      if (first) first.before(button);
+      else code.querySelector(":scope > .imports > summary").after(button);
     }
 
     if (!line) return;

@@ -6,7 +6,7 @@ r"""
 
 A term of the glossary needs no mark. Where a page first uses it, it becomes a link to its entry.
 
-Either link has what it leads to as its `title`: the whole reference, or the definition's first sentence. That is enough without a script. With one, the
+Either link has, where a page has it first, what it leads to as its `title`: the whole reference, or the definition's first sentence. That is enough without a script. With one, the
 same words come up for the keyboard and for a finger too.
 """
 
@@ -177,7 +177,7 @@ def pattern(forms: Sequence[str]) -> str:
 
 class ReferencesExtension(Extension):
     """
-    There is one instance for a page and one for the modules on it, as the builder makes them anew for each page. What `met` holds is therefore what
+    There is one instance for a page and one for the modules on it, as the builder makes them anew for each page. What each one's `met` holds is therefore what
     the page has said so far.
     """
 

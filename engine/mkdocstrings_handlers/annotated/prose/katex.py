@@ -1,7 +1,7 @@
 r"""
 # KaTeX, run by Node
 
-The one part of the engine that isn't Python. Everything that knows of processes, caches and npm is in this file, and the rest only asks it for a formula's HTML.
+The one part of the engine that runs another program during the build. Everything that knows of processes, caches and npm is in this file, and the rest only asks it for a formula's HTML.
 """
 
 from __future__ import annotations

@@ -4,14 +4,17 @@ r"""
 `$…$` in a line, `$$…$$` or `\begin{align}…\end{align}` on lines of their own: in comments, docstrings and ordinary pages alike, because this is a Markdown extension.
 [KaTeX](https://katex.org) turns them into HTML for the eye and MathML for a screen reader while the site is built. The reader's browser computes nothing and nothing jumps.
 
-`\code{mean}{\mu}` ties the symbol $\mu$ to the identifier `mean`. It becomes an attribute, `data-code="mean"`, that a few lines of script light up.
+`\code{mean}{\mu}` ties the symbol $\mu$ to the identifier `mean`. It becomes an attribute, `data-code="mean"`, and beside a module's code a second, `data-tie`, whose number the name in the code has as well.
+On a page without code [the identifier is named in full][mkdocstrings_handlers.annotated.prose.ties].
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 from xml.etree.ElementTree import Element, SubElement
 
@@ -23,9 +26,11 @@ from mkdocs.exceptions import PluginError
 from pymdownx.arithmatex import RE_DOLLAR_BLOCK, RE_SMART_DOLLAR_INLINE, RE_TEX_BLOCK
 from pymdownx.util import escape_chars
 
+from ..understand.index import Index
 from ..understand.symbols import nearest, ties, untied
 from .katex import Katex, MathError
 from .page import GREEK, PRIORITIES, Passage, passage, section
+from .ties import Known, PageSymbols, PageTies
 
 BLOCK = re.compile(rf"(?sm)^(?:{RE_DOLLAR_BLOCK}|{RE_TEX_BLOCK})[ ]*$")
 
@@ -35,6 +40,7 @@ COMMAND = re.compile(r"\\[A-Za-z]+")
 UNSEEN = str.maketrans("", "", "{}^_ \\")
 
 
+TIES = "annotated-ties"
 TIED = re.compile(r' data-code="([^"]*)"')
 
 
@@ -54,6 +60,8 @@ def set_formula(md: Markdown, katex: Katex, tex: str, display: bool) -> str:
     if here:
         here.letters |= {c for c in html if unicodedata.name(c, "").startswith(GREEK)}
         html = TIED.sub(partial(_numbered, here), html)
+    elif TIES in md.preprocessors:
+        html = TIED.sub(partial(_known, md.preprocessors[TIES].known), html)
     return md.htmlStash.store(html)
 
 
@@ -74,6 +82,12 @@ def _numbered(here: Passage, attribute: re.Match[str]) -> str:
     return f'{attribute[0]} data-tie="{tie}"' if tie else attribute[0]
 
 
+def _known(known: Mapping[str, Known], attribute: re.Match[str]) -> str:
+    """On a page without code the name is shortened to the variable's own."""
+    tie = known.get(attribute[1])
+    return f' data-code="{tie.entry.tie.name}" data-tie="{tie.number}"' if tie else attribute[0]
+
+
 class MathExtension(Extension):
     """
     ## The Markdown side
@@ -82,9 +96,15 @@ class MathExtension(Extension):
     """
 
     katex: ClassVar[dict[str, Katex]] = {}
+    indices: ClassVar[dict[tuple[Path, ...], Index]] = {}
 
     def __init__(self, **config: Any) -> None:
-        self.config = {"cache": ["build/math", "where formulas that were set are kept"]}
+        self.config = {
+            "cache": ["build/math", "where formulas that were set are kept"],
+            "docs": ["docs", "the folder of the pages"],
+            "paths": [["."], "where the modules are found that a page's formulas are tied to"],
+            "demos": ["", "the folder of what their demos printed and bound"],
+        }
         super().__init__(**config)
 
     def extendMarkdown(self, md: Markdown) -> None:
@@ -97,6 +117,20 @@ class MathExtension(Extension):
         md.inlinePatterns.register(inline, name, PRIORITIES[name])
         name = "annotated-formulas"
         md.parser.blockprocessors.register(Block(md, katex), name, PRIORITIES[name])
+        found = PageTies(md, self._index(), self.getConfig("demos"))
+        md.preprocessors.register(found, TIES, PRIORITIES[TIES])
+        name = "annotated-symbols"
+
+        def formula(tex: str) -> str:
+            return TIED.sub(partial(_known, found.known), katex.render(tex, False))
+
+        made = PageSymbols(md, found, formula)
+        md.treeprocessors.register(made, name, PRIORITIES[name])
+
+    def _index(self) -> Index:
+        root = Path.cwd()
+        docs, paths = root / self.getConfig("docs"), [root / p for p in self.getConfig("paths")]
+        return self.indices.setdefault((root, docs, *paths), Index(root, docs, paths))
 
 
 class Inline(InlineProcessor):

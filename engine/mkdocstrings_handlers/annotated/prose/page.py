@@ -3,7 +3,7 @@ r"""
 
 Whoever converts a text, a formula or a link, may have to say where it stands: in a message, in a relative address. A page is known to its builder, and
 MkDocs and Zensical each keep it in a processor of theirs. The prose of a module is known to [the handler][mkdocstrings_handlers.annotated.handler], which says so while
-it converts it. Both answers are given here, and nowhere else.
+it converts it. Both answers are given here.
 """
 
 from __future__ import annotations
@@ -21,16 +21,19 @@ from ..understand.index import Page
 
 GREEK = "GREEK SMALL LETTER"
 
-# ## Who comes first
+# ## In which order they run
 #
-# Python-Markdown asks its processors in the order of their priorities, the highest first. Ours, in one table, with the neighbors that they have to keep to.
+# Python-Markdown has four lists of processors, for a page's text, its blocks, its inline text and its tree, and goes through each by priority, the highest first. Ours, in one table, with the neighbors that they have to keep to; only
+# numbers of one list compare.
 PRIORITIES = {
     "annotated-assets": 40,  # first, and once
+    "annotated-ties": 39,
     "annotated-works": 27,  # before the fences are taken out of a page
     "annotated-links": 191,  # before code spans are taken out, as a name may be one
     "annotated-math": 189.9,  # after those, before a backslash escapes anything
     "annotated-citations": 172,  # before autorefs looks for a name in the second pair of brackets
     "annotated-formulas": 79.9,  # before a block becomes a heading or a list
+    "annotated-symbols": 9,
     "annotated-terms": 8,  # once the text has become a tree
     "annotated-opening": 6,  # after attribute lists, before `toc` names what has no id
     "annotated-ids": 3,  # after `toc` has named the headings, before mkdocstrings reports them
@@ -75,7 +78,6 @@ class Passage:
     href: Callable[[str], str | None] | None = None
     tied: Mapping[str, str] = field(default_factory=dict)
     heading: Heading | None = None
-    short: bool = False
     ids: set[str] = field(default_factory=set)
     ties: list[tuple[str, str, str]] = field(default_factory=list)
     letters: set[str] = field(default_factory=set)

@@ -101,8 +101,7 @@ class Ids(Treeprocessor):
 
 class Parts(Treeprocessor):
     """
-    What stands elsewhere than in the prose: the heading, as a child of the section itself, where a search index takes all that follows for its own; and
-    below a short signature the arguments and errors, from the first list on. A list right below a colon is what the section says, not what it adds.
+    What stands elsewhere than in the prose: the heading, as a child of the section itself, where a search index takes all that follows for its own.
     """
 
     def run(self, root: Element) -> None:
@@ -118,12 +117,6 @@ class Parts(Treeprocessor):
             self._named(first, passage)
             root.remove(first)
             passage.parts["heading"] = self._html(first)
-        at = next((n for n, child in enumerate(root) if child.tag == "ul"), 0)
-        if passage.short and at and not self._announces(root[at - 1]):
-            terms = list(root)[at:]
-            for term in terms:
-                root.remove(term)
-            passage.parts["terms"] = self._html(*terms)
 
     @staticmethod
     def _named(heading: Element, passage: Passage) -> None:
@@ -132,14 +125,9 @@ class Parts(Treeprocessor):
         if name and name not in passage.parts["label"]:
             SubElement(heading, "span", {"hidden": "hidden"}).text = f" ({name})"
 
-    @staticmethod
-    def _announces(element: Element) -> bool:
-        said = "".join(element.itertext()).rstrip()
-        return element.tag in HEADINGS or (element.tag == "p" and said.endswith(":"))
-
-    def _html(self, *elements: Element) -> str:
+    def _html(self, element: Element) -> str:
         root = Element("div")
-        root.extend(elements)
+        root.append(element)
         text = self.md.serializer(root).strip().removeprefix("<div>").removesuffix("</div>")
         for process in self.md.postprocessors:
             text = process.run(text)

@@ -2,7 +2,7 @@ r"""
 # From source to sections
 
 A page of this site is a Python file, read from top to bottom: on the left what its author had to say, on the right what the machine runs.
-This module cuts a file into such pairs. It knows nothing of HTML, of Markdown or of the site generator, so everything in it can be tested from a string.
+This module cuts a file into such pairs. It makes no HTML and knows no site generator, and of Markdown only what a heading is, so everything in it can be tested from a string.
 
 Two rules carry the rest:
 
@@ -56,7 +56,7 @@ def read_module(source: Source, module: str = "") -> list[Section]:
     """
     ## Reading a module
 
-    The sections of a file. They open at docstrings, at comments that have a line to themselves, at definitions that nobody explains, and at
+    The sections of a file. They open at docstrings, at comments that have a line to themselves, at definitions that nobody explains, unless they belong to the section before, and at
     `if __name__ == "__main__":`, which is a module's demo and not the tail of its last function. `module` is the name that the file is imported by.
 
     Raises `SourceError` for what is no Python, and for a docstring that lost letters to its backslashes.
@@ -225,7 +225,7 @@ def slug(text: str, words: int = 6) -> str:
 
 def unique(sections: Iterable[Section]) -> list[Section]:
     """
-    The sections with anchors that differ. Two that begin with the same words in the same scope are heads apart by their order, for want of anything better; a
+    The sections with anchors that differ. Two that begin with the same words in the same scope are told apart by a number, for want of anything better; a
     definition keeps its name, and of several with one name that which is explained.
     """
     made = list(sections)

@@ -73,7 +73,7 @@ def guard(tree: ast.Module) -> ast.If | None:
 
 
 def demo(tree: ast.Module) -> list[ast.stmt]:
-    """The statements of a module's demo. A lone `sys.exit(main())` is a command line and no demo."""
+    """The statements of a module's demo. One that begins with `sys.exit(` is a command line and no demo."""
     node = guard(tree)
     if node is None or ast.unparse(node.body[0]).startswith("sys.exit("):
         return []

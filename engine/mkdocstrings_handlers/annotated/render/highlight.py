@@ -35,15 +35,6 @@ class Wrap:
 
 
 @dataclass(frozen=True)
-class Token:
-    """A name in the code, and where it begins."""
-
-    line: int
-    start: int
-    name: str
-
-
-@dataclass(frozen=True)
 class Piece:
     text: str
     css: str

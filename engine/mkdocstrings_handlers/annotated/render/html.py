@@ -1,32 +1,33 @@
 """
 # A document as HTML
 
-Each section becomes a row: its heading, its prose, set, and its code, highlighted. A template puts the rows together; what a page shows beside them, the outline, the list of
+Each section becomes a row: its heading, its typeset prose and its highlighted code. A template puts the rows together; what a page shows beside them, the outline, the list of
 symbols and what there is to take along, is gathered while they are made.
 """
 
 from __future__ import annotations
 
-import ast
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from markupsafe import Markup
 
-from ..document import Document, Output, Section, Source
+from ..document import Document, Output, Section
 from ..prose.page import GREEK, Heading, Passage, converting, free
 from ..read.source import unfenced
 from ..understand.index import Index, Page
 from ..understand.run import shapes
 from ..understand.scopes import Scopes
 from ..understand.symbols import Entry, Symbols, Tie, ties
+from ..understand.tokens import names_of
 from .figures import inline_png, inline_svg
-from .highlight import Token, code_links, highlight
-from .take import Take
+from .highlight import code_links, highlight
+from .take import Take, needs
 
 CODE_SPAN = re.compile(r"`[^`\n]+`")
 
@@ -34,7 +35,8 @@ CODE_SPAN = re.compile(r"`[^`\n]+`")
 @dataclass
 class Row:
     """
-    A section as the template wants it. `named` is how its own heading looks: as its author wrote it, small where there is nothing else to read, or only heard.
+    A section as the template wants it. `looks` is how its own heading looks: as its author wrote it, small where there is nothing else to read, or only heard. `told` is
+    the one that explains what stands at the end of lines, as it is the first on the page to have that.
     """
 
     section: Section
@@ -45,15 +47,15 @@ class Row:
     level: int
     looks: str
     prose: Markup
-    terms: Markup
     words: str
     listed: bool
     source: str
     formerly: list[str]
-    folded: list[tuple[int, Markup]] = field(default_factory=list)
-    code: list[tuple[int, Markup]] = field(default_factory=list)
+    folded: list[tuple[int, Markup, bool]] = field(default_factory=list)
+    code: list[tuple[int, Markup, bool]] = field(default_factory=list)
     outputs: list[tuple[str, Markup]] = field(default_factory=list)
     inner: list[Row] = field(default_factory=list)
+    told: bool = False
 
     @property
     def wide(self) -> bool:
@@ -64,9 +66,14 @@ class Row:
         return self.section.name.rpartition(".")[2] if self.section.defines else ""
 
     @property
+    def line(self) -> bool:
+        """A comment and the one line that it is about, as in a list of settings."""
+        return self.section.kind == "comment" and len(self.section.code.split("\n")) == 1
+
+    @property
     def silent(self) -> bool:
         """Nothing stands in the column of the code."""
-        aside = self.code or self.terms or (self.outputs and not self.wide)
+        aside = self.code or self.folded or self.outputs
         return self.section.kind != "module" and not aside
 
 
@@ -101,19 +108,26 @@ class Html:
             self.anchors[section.anchor] = free(section.anchor, self.ids)
             self.ids.add(self.anchors[section.anchor])
         rows = [self._row(section) for section in document.sections]
-        entries = self._legend()
         lines = self._highlighted()
+        legend = self._legend(line)
+        led = {row["entry"].place.line for row in legend}
         for row in rows:
-            row.folded = self._lines(row.section, lines, 0, row.section.folded)
-            row.code = self._lines(row.section, lines, row.section.folded, None)
+            row.folded = self._lines(row.section, lines, led, 0, row.section.folded)
+            row.code = self._lines(row.section, lines, led, row.section.folded, None)
+        results = shapes(document)
+        first = next((row for row in rows if any(n in results for n, *_ in row.code)), None)
+        if first and "told" not in self.ids:
+            self.ids.add("told")
+            first.told = True
         listed = [row for row in rows if row.listed] if self.options.outline else []
         return {
             "document": document,
             "line": line,
             "rows": nested(rows),
             "outline": listed,
-            "legend": entries,
-            "shapes": shapes(document),
+            "legend": legend,
+            "shapes": results,
+            "needs": needs(document.source) if document.numbered else [],
             "take": self.take.along(
                 document.name, document.source.place, self.here.url, self.options.bundle
             ),
@@ -126,11 +140,8 @@ class Html:
         return self.index.scopes(self.document)
 
     @cached_property
-    def _symbols(self) -> Symbols | None:
-        return Symbols(self.document, self._scopes) if self.document.numbered else None
-
-    def _scope(self, section: Section) -> str:
-        return self._symbols.scope(section) if self._symbols else ""
+    def _symbols(self) -> Symbols:
+        return Symbols(self.document, self._scopes)
 
     # ### Ties
 
@@ -140,10 +151,9 @@ class Html:
         The number of each tie, by scope and name. What the introduction ties, it ties everywhere; what a class, a function or the demo ties, within itself.
         """
         tied = [
-            (self._scope(section), name)
+            (self._symbols.scope(section), name)
             for section in self.document.sections
             for name, _, _ in ties(CODE_SPAN.sub("", unfenced(section.prose)))
-            if self._symbols
         ]
         everywhere = {name for scope, name in tied if not scope}
         keys = [("" if name in everywhere else scope, name) for scope, name in tied]
@@ -162,7 +172,7 @@ class Html:
         passage = self._passage(section, name if section.defines else "")
         with converting(passage):
             prose = self.convert(section.prose, self.options.heading_level - 1)
-        self.met.extend(Tie(*tie, section.name, self._scope(section)) for tie in passage.ties)
+        self.met.extend(self._symbols.tie(*tie, section) for tie in passage.ties)
         heading = Markup(passage.parts.get("heading", ""))
         level = self.options.heading_level + (
             section.name.count(".") + 1 if section.name else 0
@@ -177,13 +187,12 @@ class Html:
         return Row(
             section,
             anchor,
-            self._scope(section),
+            self._symbols.scope(section) if self._ties else "",
             heading,
             passage.parts.get("label", "") if heading else name,
             min(level, 6),
             said if heading or defines else "",
             prose,
-            Markup(passage.parts.get("terms", "")),
             spelled(passage.letters),
             bool(section.kind != "module" and (heading or (defines and not private))),
             self.take.source(self.document.source.place, lines[0], lines[-1])
@@ -200,18 +209,15 @@ class Html:
         if document.numbered:
             self.index.check(document, section)
         role = section.kind if section.defines or section.kind == "module" else ""
-        above = section.prose.split("\n* ", 1)[0].count("\n") + 1
         return Passage(
             document.source.place,
             section.prose,
             section.prose_lines,
             section.name or document.name,
-            symbols.visible(section) if symbols else None,
+            symbols.visible(section),
             lambda text: self._leads(section, text),
-            self._tied(self._scope(section)),
+            self._tied(self._symbols.scope(section)),
             Heading(self.anchors[section.anchor], role, name),
-            # A long docstring beside a short `def` leaves the column of code empty.
-            section.defines and len(section.code_lines) <= above + 4,
             self.ids,
         )
 
@@ -245,7 +251,7 @@ class Html:
             folded,
         )
         met = {("", tie.name) for tie in self.met} | {(t.scope, t.name) for t in self.met}
-        scopes = {n: self._scope(section) for section in sections for n in section.code_lines}
+        scopes = {n: self._symbols.scope(s) for s in sections for n in s.code_lines}
         ties = {
             (token.line, token.start): self._ties[key]
             for token in names_of(self.document.source)
@@ -260,20 +266,43 @@ class Html:
         return highlight("\n".join(lines), links, ties)
 
     def _lines(
-        self, section: Section, lines: Sequence[str], start: int, stop: int | None
-    ) -> list[tuple[int, Markup]]:
-        """Numbered lines of highlighted code. A blank line keeps its place and loses its number: there is nothing there to point at."""
-        part = [(n, lines[n - 1]) for n in section.code_lines[start:stop]]
-        while part and not part[0][1].strip():
-            part.pop(0)
+        self,
+        section: Section,
+        lines: Sequence[str],
+        led: Container[int],
+        start: int,
+        stop: int | None,
+    ) -> list[tuple[int, Markup, bool]]:
+        """
+        Numbered lines of highlighted code, and of each whether the file has something between it and the line before, which stands in the prose. A blank line keeps its place
+        and loses its number: there is nothing there to point at. Of a notebook, only those have one that a symbol has `led` to.
+        """
+        numbers = list(section.code_lines[start:stop])
+        while numbers and not lines[numbers[0] - 1].strip():
+            numbers.pop(0)
+        gaps = {after for before, after in pairwise(numbers) if after != before + 1}
         numbered = self.document.numbered
-        return [(n if numbered and line.strip() else 0, Markup(line)) for n, line in part]
+
+        def known(n: int) -> int:
+            return n if lines[n - 1].strip() and (numbered or n in led) else 0
+
+        return [(known(n), Markup(lines[n - 1]), n in gaps) for n in numbers]
 
     # ### Its symbols
 
-    def _legend(self) -> list[dict[str, Any]]:
-        entries = self._symbols.legend(self.met) if self._symbols else []
-        return [self._symbol(entry) for entry in entries]
+    def _legend(self, line: str, page: str = "") -> list[dict[str, Any]]:
+        """
+        A row for each scope, name and meaning: it is what a card shows of a tie. `line` and `page` say where lines are found. Where the list says the same already, of the same name elsewhere, the row isn't seen.
+        """
+        rows: list[dict[str, Any]] = []
+        seen: set[tuple[str, str]] = set()
+        for entry in self._symbols.legend(self.met):
+            number = self._tied(entry.tie.scope).get(entry.tie.name, "")
+            words = (entry.tie.name, entry.meaning)
+            where = {"tie": number, "page": page, "line": line, "again": words in seen}
+            rows.append(self._symbol(entry) | where)
+            seen.add(words)
+        return rows
 
     def _symbol(self, entry: Entry) -> dict[str, Any]:
         tied = self._tied(entry.tie.scope)
@@ -284,8 +313,7 @@ class Html:
             return Markup(html.removeprefix("<p>").removesuffix("</p>"))
 
         symbol = inline(f"$\\code{{{entry.tie.name}}}{{{entry.tie.symbol}}}$")
-        meaning, tie = inline(entry.meaning), tied.get(entry.tie.name, "")
-        return {"entry": entry, "symbol": symbol, "meaning": meaning, "tie": tie}
+        return {"entry": entry, "symbol": symbol, "meaning": inline(entry.meaning)}
 
 
 # ## Between sections
@@ -310,32 +338,6 @@ def nested(rows: Sequence[Row]) -> list[Row]:
         else:
             tops.append(row)
     return tops
-
-
-def names_of(source: Source) -> Iterator[Token]:
-    """Where the code names a variable, an attribute of `self`, a function or a class. The name of an argument in a call is none of these."""
-    for node in ast.walk(source.tree):
-        match node:
-            case ast.Name(id=name):
-                yield from _token(source, node.lineno, node.col_offset, name)
-            case ast.arg(arg=name) | ast.alias(name=name, asname=None):
-                yield from _token(source, node.lineno, node.col_offset, name)
-            case ast.Attribute(value=ast.Name(id="self"), attr=name, end_lineno=int(line)):
-                end = (node.end_col_offset or 0) - len(name.encode())
-                yield from _token(source, line, end, name, "self.")
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                text = source.lines[node.lineno - 1]
-                start = text.find(f" {node.name}", node.col_offset) + 1
-                yield Token(node.lineno, start, node.name)
-
-
-def _token(
-    source: Source, line: int, column: int, name: str, owner: str = ""
-) -> Iterator[Token]:
-    start = source.column(line, column)
-    # In an f-string, Python 3.11 doesn't always know.
-    if source.lines[line - 1].startswith(name, start):
-        yield Token(line, start, owner + name)
 
 
 def spelled(letters: set[str]) -> str:

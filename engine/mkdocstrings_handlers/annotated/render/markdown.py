@@ -1,8 +1,8 @@
 r"""
 # A document as Markdown
 
-A program that reads a site wants neither columns nor colors. It gets prose, code and what the code showed, in the order in which a person reads them, with formulas as TeX.
-The words are those of the file. Only what this engine adds to Markdown is put into plain Markdown: `\code{mean}{\mu}` is `{\mu}`, and a reference by name is a link.
+A program that reads a site wants neither columns nor colors. It gets prose, code and what the code printed or drew, in the order in which a person reads them, with formulas as TeX.
+The words are those of the file. What this engine adds to Markdown is put into plain Markdown (`\code{mean}{\mu}` is `{\mu}`, and a reference by name is a link), and what only a renderer needs is left out: classes, anchors, the values at the ends of lines.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from textwrap import dedent
 
 import griffe
 
@@ -25,6 +26,7 @@ from ..understand.run import recorded
 from ..understand.symbols import untied
 from ..understand.torch_docs import torch_url
 from .diff import find
+from .excerpt import heart
 
 # From the words of a link and what they lead to, as the source has it, to what stands there instead; nothing, if it is no link of ours. They lead to an
 # address, to the name of an object or, perhaps without words, to the `@key` of a work.
@@ -141,6 +143,11 @@ class Writer:
         if anchor := options.get("figure"):
             sections = {s.anchor: s for s in self.index.document(name).sections}
             return _section(replace(sections[anchor], prose="", code=""), "")
+        if not directive.shows and (function := options.get("excerpt")):
+            document = self.index.document(name)
+            shown = heart(document, function)
+            code = "\n".join(document.source.lines[n - 1] for n in shown.lines)
+            return f"{shown.formula}\n\n{_fenced('python', dedent(code))}"
         if not directive.shows:
             return self.signature(name)
         document = self.index.document(name)
@@ -170,8 +177,8 @@ class Writer:
             return f"[{words or self.works[name[1:]].label}]({to(self.bibliography)})"
         if name.startswith("torch.") and (url := torch_url(name)):
             return f"[{words}]({url})"
-        if names(name):
-            place = self.index.find(name)
+        place = self.index.find(name) if NAME.fullmatch(name) else None
+        if place or names(name):
             return f"[{words}]({to(place[0])})" if place else ""
         outer = "://" in name or ".html.md" in name
         return f"[{words}]({name if outer else re.sub(r'[.]md(?=#|$)', '.html.md', name)})"

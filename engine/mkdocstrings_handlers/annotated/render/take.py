@@ -2,19 +2,22 @@
 # Take it with you
 
 Beside its introduction a page offers its module to go: to copy, to download, as a notebook. The files are written before the build, into a folder in `docs`
-that the configuration names as `downloads`; this module only knows their addresses. Where `repo_url` names a repository, every section leads to its lines
+that the configuration names as `downloads`; this module knows their addresses and checks that they are there. Where `repo_url` names a repository, every section leads to its lines
 there, and if that's on GitHub, a notebook can be opened in Colab.
 """
 
 from __future__ import annotations
 
+import ast
 import posixpath
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from markdown import Markdown
 from mkdocstrings import CollectionError
+
+from ..document import Source
 
 COLAB = "https://colab.research.google.com/github"
 # Colab opens a notebook from a branch. Notebooks are built and not committed, so whoever publishes the site pushes them to this one.
@@ -34,6 +37,23 @@ class Taken:
     bundle: str = ""
     colab: str = ""
     source: str = ""
+
+    @property
+    def bare(self) -> str:
+        """What the file without prose is called on the reader's disk, beside the one with it."""
+        path = PurePosixPath(self.file)
+        return f"{path.stem}_code_only{path.suffix}"
+
+
+def needs(source: Source) -> list[str]:
+    """The packages that a file imports at its top and that Python doesn't bring: what must be installed to import it. Its own is named as well."""
+    names: set[str] = set()
+    for node in source.tree.body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return sorted(names - sys.stdlib_module_names)
 
 
 @dataclass(frozen=True)
@@ -109,13 +129,3 @@ class Take:
 
 def _from(page: str, place: PurePosixPath) -> str:
     return posixpath.relpath(str(place), posixpath.dirname(page) or ".")
-
-
-def page_url(md: Markdown) -> str:
-    """The address of the page that is being converted: MkDocs and Zensical each keep it in a processor of theirs."""
-    for processors in (md.treeprocessors, md.preprocessors):
-        for processor in processors:
-            page = getattr(processor, "file", None) or getattr(processor, "page", None)
-            if url := getattr(page, "url", ""):
-                return str(url)
-    return ""

@@ -2,7 +2,7 @@
 # Which page explains a name
 
 A name of ours leads to the section that defines it. The pages say themselves which modules they show (in the directive for `labml_ws.layers`, with this handler), and
-a module's file says which sections it has, so an address is known before any page is built, and a module that no page shows gets no link. Every link is made from what
+a module's file says which sections it has, so an address is known before any page is built, and a module that no page shows gets no link. Every link that the engine makes to one of our names comes from what
 this index says: those in the code and in the prose of a page, those in its Markdown and in its notebook, and those that a text spells out.
 """
 
@@ -59,7 +59,8 @@ class Directive:
         """Whether the page shows all of it, annotated."""
         options = self.options.get("options") or {}
         part = options.get("diff_from") or options.get("figure")
-        return self.options.get("handler") == "annotated" and not part
+        whole = options.get("whole", True) and not part
+        return self.options.get("handler") == "annotated" and bool(whole)
 
 
 def directives(text: str) -> Iterator[Directive]:
@@ -91,6 +92,12 @@ class Index:
     def __init__(self, root: Path, docs: Path, paths: Sequence[Path] = ()) -> None:
         self.root, self.docs, self.paths = root, docs, paths or (root,)
         self._modules: dict[str, Module] = {}
+
+    def owns(self, name: str) -> bool:
+        """Whether a dotted name begins with a package or module that is in one of the folders."""
+        first, *rest = name.split(".")
+        places = [folder / end for folder in self.paths for end in (first, f"{first}.py")]
+        return bool(rest) and any(place.exists() for place in places)
 
     def file(self, module: str) -> Path | None:
         """The file of a module, found as Python would find it: in the first folder that has it."""
@@ -231,12 +238,9 @@ class Index:
                 raise SourceError(document.source.place, line, problem)
 
     def _object(self, name: str) -> str:
-        package, *rest = name.split(".")
-        if not rest or not any(
-            (folder / package).exists() or (folder / f"{package}.py").exists()
-            for folder in self.paths
-        ):
+        if not self.owns(name):
             return ""
+        package = name.partition(".")[0]
         place = self.resolve(name)
         if place and place[1] in {place[0].name, *(s.anchor for s in place[0].sections)}:
             return ""

@@ -1,7 +1,7 @@
 """
 # What a demo printed and bound
 
-A comment can say that `mean` has one value per filter, and be wrong. So each module ends in a demo under `if __name__ == "__main__":`, which is run while the site is
+A comment can say that `mean` has one value per filter, and be wrong. So a module can end in a demo under `if __name__ == "__main__":`, which is run while the site is
 built. What each of its statements prints stands below the lines that printed it; what each line of the module bound, the shape of a tensor and its mean and spread, or
 the value, stands at the end of that line. It can't go stale.
 
@@ -168,7 +168,7 @@ def run(source: Source) -> dict[str, Any]:
     The record of a module: what its demo `printed`, and what its lines `bound`. It's run as `python path` would. Raises `SourceError` with the line of the module
     that raised or warned.
 
-    It's run twice, and only what both runs agree on is told. A measured time, a temporary folder, the number of a process say nothing about the code, and there is
+    It's run twice, and of what lines bound only that is told which both runs agree on. A measured time, a temporary folder, the number of a process say nothing about the code, and there is
     no telling them from a result by looking at one run: a clock can be asked by C++, and what it says be averaged in a tensor. What is printed is that of
     the first run, so a measured time is that of a program that has not been run before.
     """

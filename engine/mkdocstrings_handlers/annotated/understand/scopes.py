@@ -2,7 +2,7 @@
 # What a name stands for
 
 In `F.layer_norm`, what is `F`? Whatever the file's imports say it is, unless a parameter, an assignment or a loop has taken the name for something else.
-It is never known by its spelling. Where there is any doubt this module says nothing, and the page has one link less.
+It is never known by its spelling alone. Where there is any doubt this module says nothing, and the page has one link less.
 
 A file is walked once, the way Python's compiler does it, scope by scope. Everything that asks about names asks this walk: the links in the code and in the prose,
 the formulas for the names that they may use, the recording of a demo for the lines that bind a value.

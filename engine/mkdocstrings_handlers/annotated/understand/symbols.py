@@ -10,26 +10,28 @@ from what the source says anyway:
 * or the comment behind the line that binds it: `flat = weight.flatten(1)  # [O, I], one filter per row`
 
 The function's own words come first, then those of what lies within it, of what is around it, and of the rest of the module. A symbol without a meaning fails the build.
+With the meaning goes the place: the line that first gives the name a value, and what that was when the demo was run. In a notebook the cell is what a function is in a module.
 """
 
 from __future__ import annotations
 
+import ast
 import difflib
 import re
-import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from ..document import Document, Section, SourceError
-from ..read.source import PRAGMA, comments, guard, headings
-from .scopes import Scopes
+from ..document import Document, Section, Source, SourceError
+from ..read.source import PRAGMA, comments, definitions, guard, headings
+from .scopes import Binding, Scopes
+from .tokens import names_of
+from .words import first_clause, item_shapes, items, plain
+
+T = TypeVar("T")
 
 TIE = re.compile(r"\\code\s*\{([^{}]*)\}\s*(?=\{)")
 DEMO = "__main__"
-ITEM = re.compile(r"^[ ]*[*-][ ]+(.*(?:\n(?![ ]*[*-][ ]|[ ]*$).*)*)", re.MULTILINE)
-HEAD = r"(?:returns )?(?:`[\w.]+`|\$\\code\{[\w.]+\}\{[^$]*\}\$)"
-# One item may explain several things: "`x`: this; `y`: that".
-HEADS = re.compile(rf"(?:^|; )({HEAD}(?:,? (?:and )?{HEAD})*): ")
 TRAILING = re.compile(r"(?:(?:\[[^\]]*\] -> )?(\[[^\]]*\]))?(?: each)?[,:]?\s*(.*)")
 
 
@@ -64,13 +66,29 @@ class Tie:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a name is given a value: the line, and the shape and the value that it got when the demo was run."""
+
+    line: int
+    shape: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True)
 class Entry:
-    """A line of the list: a tie with its meaning, the shape of what it names, and the symbol in plain letters."""
+    """A line of the list: a tie with its meaning, the shape of what it names, its place, and the symbol in plain letters."""
 
     tie: Tie
     meaning: str
     shape: str
+    place: Place
     plain: str
+
+    @property
+    def value(self) -> str:
+        """What was recorded, with the shape where that isn't the one that is written already."""
+        shape = self.place.shape if self.place.shape != self.shape else ""
+        return " ".join(filter(None, [shape, self.place.value]))
 
 
 # ## What a module says of its names
@@ -78,55 +96,112 @@ class Entry:
 
 class Symbols:
     """
-    What the names of a document mean, gathered by scope. `words` and `shapes` go from a scope and a name in it to what the source says of it; what the demo showed
-    comes after what was written.
+    What the names of a document mean, gathered by scope. `words`, `shapes` and `places` go from a scope and a name in it to what the source says of it, and to where
+    it is bound, `uses` to where it is named first; what the demo showed comes after what was written.
     """
 
     def __init__(self, document: Document, scopes: Scopes) -> None:
-        self.scopes = scopes
+        self.document, self.scopes = document, scopes
         self.demo = getattr(guard(document.source.tree), "lineno", None)
+        self.cells = {
+            line: section.anchor
+            for section in document.sections
+            for line in section.code_lines
+            if not document.numbered
+        }
         self.words: dict[tuple[str, str], str] = {}
         self.shapes: dict[tuple[str, str], str] = {}
-        for section in document.sections:
+        self.places: dict[tuple[str, str], Place] = {}
+        self.uses: dict[tuple[str, str], Place] = {}
+        self._read_prose()
+        self._read_code()
+
+    def _read_prose(self) -> None:
+        for section in self.document.sections:
             for name, meaning in items(section.prose):
-                self.words.setdefault((section.name, name), meaning)
+                self.words.setdefault((self._about(section), name), meaning)
             # A class or a function is what its heading says.
             heading = next(headings(section.prose), None)
             if section.defines and heading and not heading.start():
                 outer, _, name = section.name.rpartition(".")
                 self.words.setdefault((outer, name), heading[2])
+
+    def _read_code(self) -> None:
+        source, bindings = self.document.source, self.scopes.bindings
+        keys = [(self.cells.get(b.line, b.scope), b.name) for b in bindings]
         behind = {
             line: text[1:].strip()
-            for line, column, text, _ in comments(document.source)
-            if document.source.lines[line - 1][:column].strip() and not PRAGMA.match(text)
+            for line, column, text, _ in comments(source)
+            if source.lines[line - 1][:column].strip() and not PRAGMA.match(text)
         }
-        shapes = {(r.line, r.name): r.shape for r in document.results}
-        for binding in scopes.bindings:
-            key = (binding.scope, binding.name)
+        for key, binding in zip(keys, bindings, strict=True):
             m = TRAILING.fullmatch(behind.get(binding.line, ""))
             if m and m[1]:
                 self.shapes.setdefault(key, m[1])
             if m and m[2]:
                 self.words.setdefault(key, first_clause(m[2]))
-        for binding in scopes.bindings:
-            if shape := shapes.get((binding.line, binding.name)):
-                self.shapes.setdefault((binding.scope, binding.name), shape)
+        for section in self.document.sections:
+            for name, shape in item_shapes(section.prose):
+                self.shapes.setdefault((self._about(section), name), shape)
+        results = {(r.line, r.name): r for r in self.document.results}
+        # What the demo gave a value comes first; a default may have been there before.
+        for key, binding in zip(keys, bindings, strict=True):
+            if result := results.get((binding.line, binding.name)):
+                place = Place(binding.node.lineno, result.shape, result.value)
+                self.places.setdefault(key, place)
+        for key, binding in zip(keys, bindings, strict=True):
+            self.places.setdefault(
+                key, Place(binding.node.lineno, value=_default(source, binding))
+            )
+        within: dict[int, str] = {}
+        for node, name in definitions(source.tree):
+            outer, _, own = name.rpartition(".")
+            for said in (own, f"self.{own}"):
+                key = (self.cells.get(node.lineno, outer), said)
+                self.places.setdefault(key, Place(node.lineno))
+            within |= dict.fromkeys(range(node.lineno, (node.end_lineno or 0) + 1), name)
+        for token in sorted(names_of(source), key=lambda token: (token.line, token.start)):
+            key = (self.cells.get(token.line, within.get(token.line, "")), token.name)
+            self.uses.setdefault(key, Place(token.line))
+
+    def _place(self, tie: Tie) -> Place:
+        """Where a tie's name is bound in its own scope, or first used there, as a class uses what it has from torch's; else where it is bound at all."""
+        scope = "" if tie.scope == DEMO else tie.scope
+        for places in (self.places, self.uses) if tie.scope else ():
+            own = {k: place for k, place in places.items() if k[0].partition(".")[0] == scope}
+            if place := _nearest(own, tie, exact=True):
+                return place
+        near = (_nearest(places, tie, exact=True) for places in (self.places, self.uses))
+        return next(filter(None, near), Place(0))
+
+    def _about(self, section: Section) -> str:
+        return section.name if self.document.numbered else section.anchor
+
+    def tie(self, name: str, symbol: str, place: str, section: Section) -> Tie:
+        """A tie of a section, which says what its place in the file is."""
+        return Tie(name, symbol, place, self._about(section), self.scope(section))
 
     def scope(self, section: Section) -> str:
-        """Where a tie holds: in a class or function as a whole, or in the demo. What the introduction ties, it ties everywhere."""
+        """
+        Where a tie holds: in a class or function as a whole, in the demo, or in a cell of a notebook. What the introduction ties, it ties everywhere.
+        """
+        if not self.document.numbered:
+            return section.anchor
         if self.demo and section.span.start >= self.demo:
             return DEMO
         return section.name.partition(".")[0]
 
     def visible(self, section: Section) -> set[str]:
         """The names that formulas in a section may use."""
-        return self.scopes.visible(section.name, section.kind)
+        if self.document.numbered:
+            return self.scopes.visible(section.name, section.kind)
+        return {t.name for t in names_of(self.document.source) if t.line in section.code_lines}
 
     def legend(self, used: Sequence[Tie]) -> list[Entry]:
-        """One entry for each name and meaning of the ties that a page uses, in the order in which a reader meets them. Raises `SourceError` for a tie without a meaning."""
-        entries: dict[tuple[str, str], Entry] = {}
+        """One entry for each scope, name and meaning of the ties that a page uses, in the order in which a reader meets them. Raises `SourceError` for a tie without a meaning."""
+        entries: dict[tuple[str, str, str], Entry] = {}
         for tie in used:
-            meaning = _nearest_word(self.words, tie)
+            meaning = _nearest(self.words, tie)
             if not meaning:
                 raise SourceError(
                     tie.place,
@@ -135,25 +210,41 @@ class Symbols:
                     f"Write a list item (* `{tie.name}`: …), "
                     "or a comment behind the line that binds it.",
                 )
-            entry = Entry(tie, meaning, _nearest_word(self.shapes, tie), plain(tie.symbol))
-            entries.setdefault((tie.name, meaning), entry)
+            place = self._place(tie)
+            recorded = {key: other.shape for key, other in self.places.items() if other.shape}
+            shape = _nearest(self.shapes, tie) or place.shape or _nearest(recorded, tie) or ""
+            # A name may have had another shape elsewhere.
+            if place.shape and "*" not in shape and place.shape.count(",") != shape.count(","):
+                shape = place.shape
+            entry = Entry(tie, meaning, shape, place, plain(tie.symbol))
+            entries.setdefault((tie.scope, tie.name, meaning), entry)
         return list(entries.values())
 
 
-def _nearest_word(words: Mapping[tuple[str, str], str], tie: Tie) -> str:
+def _nearest(said: Mapping[tuple[str, str], T], tie: Tie, exact: bool = False) -> T | None:
     """
-    What `words` say of a tie's name, from its own scope, then from what lies within, then from what lies around it, then from anywhere.
-    An introduction has the demo last, as it speaks of the rest. An attribute may be explained as the argument that it was.
+    What is `said` of a tie's name in its own scope, then in what lies within, then in what lies around it, then anywhere. An introduction has the demo last, as it speaks
+    of the rest. Unless it is to be `exact`, an attribute may be explained as the argument that it was.
     """
-    scope, others = tie.section, [s for s, _ in words]
+    scope, others = tie.section, [s for s, _ in said]
     chain = [scope.rsplit(".", n)[0] for n in range(scope.count(".") + 1)]
     inner = [s for s in others if s.startswith(f"{scope}.")]
     near = [*chain[:1], *inner, *chain[1:], ""] if scope or tie.scope else []
+    names = [tie.name] if exact else [tie.name, tie.name.removeprefix("self.")]
     for place in [*near, *filter(None, others), ""]:
-        for name in (tie.name, tie.name.removeprefix("self.")):
-            if (place, name) in words:
-                return words[place, name]
-    return ""
+        for name in names:
+            if (place, name) in said:
+                return said[place, name]
+    return None
+
+
+def _default(source: Source, binding: Binding) -> str:
+    """What a parameter is unless a call says otherwise, where that is a number."""
+    value = binding.value if isinstance(binding.node, ast.arg) else None
+    number = isinstance(value, ast.Constant) and type(value.value) in (int, float)
+    return (
+        f"{ast.get_source_segment(source.text, value)} by default" if number and value else ""
+    )
 
 
 def nearest(
@@ -164,67 +255,3 @@ def nearest(
     """The advice to somebody who wrote a name that isn't among `names`."""
     close = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.5)
     return f"Did you mean `{close[0]}`?" if close else otherwise
-
-
-def items(prose: str) -> Iterator[tuple[str, str]]:
-    """The list items of a text that explain a name, each up to the end of its first clause: a legend has no room for more."""
-    for item in ITEM.finditer(prose):
-        text = " ".join(item[1].split())
-        heads = [*HEADS.finditer(text)]
-        for head, end in zip(heads, [*(h.start() for h in heads[1:]), len(text)], strict=False):
-            if head is heads[0] and head.start():
-                break
-            meaning = first_clause(text[head.end() : end])
-            for code, tie in re.findall(r"`([\w.]+)`|\\code\{([\w.]+)\}", head[1]):
-                yield code or tie, meaning
-
-
-def first_clause(text: str) -> str:
-    """Up to the first comma, semicolon, colon, bracket or full stop outside of formulas and code."""
-    parts = re.split(r"(`[^`]*`|\$[^$]*\$)", text)
-    clause = ""
-    for n, part in enumerate(parts):
-        cut = None if n % 2 else re.search(r"[,;(:]|\.( |$)", part)
-        clause += part[: cut.start()] if cut else part
-        if cut:
-            break
-    clause = re.sub(r"\[([^\]]*)\]\[[^\]]*\]", r"\1", clause).strip()
-    # The symbol itself stands in the legend already.
-    return re.sub(r"(?<=\w) \$[^$]*\$$", "", clause)
-
-
-# ## For the search
-#
-# A formula is markup without end, so the search index leaves it out; it finds a symbol by these letters, and a Greek one by its name as well.
-
-ACCENTS = {
-    "hat": "\u0302",
-    "bar": "\u0304",
-    "overline": "\u0304",
-    "tilde": "\u0303",
-    "dot": "\u0307",
-}
-SIGNS = {"partial": "∂", "sqrt": "√", "odot": "⊙", "cdot": "·"}
-
-
-def plain(tex: str) -> str:
-    r"""`\hat W_{i,j}` becomes `Ŵ`, and `\sigma_i^2` becomes `σ² sigma`."""
-    greek = [c for c in re.findall(r"\\([a-z]+)", tex) if _greek(c)]
-    text = re.sub(r"_(\{[^{}]*\}|\\?\w)", "", tex)
-    text = re.sub(r"\\(text|mathrm|mathbf)\b", "", text)
-    text = re.sub(r"\\frac\{([^{}]*)\}\{([^{}]*)\}", r"\1/\2", text)
-    text = re.sub(r"\\([a-z]+)", lambda m: _greek(m[1]) or SIGNS.get(m[1]) or m[0], text)
-    text = re.sub(
-        rf"\\({'|'.join(ACCENTS)})\s*\{{?(\w)\b\}}?", lambda m: m[2] + ACCENTS[m[1]], text
-    )
-    text = re.sub(r"\\[a-z]+", "", text)
-    text = text.replace("^2", "²").replace("{", "").replace("}", "")
-    text = unicodedata.normalize("NFC", re.sub(r"\\.|\s+", "", text))
-    return " ".join([text, *dict.fromkeys(greek)])
-
-
-def _greek(name: str) -> str:
-    try:
-        return unicodedata.lookup(f"GREEK SMALL LETTER {name.removeprefix('var').upper()}")
-    except KeyError:
-        return ""

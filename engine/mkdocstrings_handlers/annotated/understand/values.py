@@ -2,7 +2,7 @@
 # A value in few words
 
 What stands at the end of a line has room for a shape and a number or two. So a tensor is told by its shape, its mean and its spread, with as many digits as mean
-something; a number and a short list by themselves; anything else not at all. PyTorch isn't imported for that: what has a shape and computes like a tensor is one.
+something; a number, a short text, a short list by themselves; anything else not at all. PyTorch isn't imported for that: what has a shape and computes like a tensor is one.
 """
 
 from __future__ import annotations
