@@ -152,6 +152,11 @@ def test_code_that_only_draws_is_closed_and_says_what_it_draws(
     assert "a = 1" not in re.sub("<[^>]+>", "", html.replace(closed[0], ""))
 
 
+def test_closed_code_that_shows_nothing_is_for_what_follows(write) -> None:
+    (section,) = sections_of(write(code("def f(): ...", tags=["draws"])))
+    assert section.folds == "code for what follows"
+
+
 def test_computed_markdown_goes_on_with_the_prose(write, handler: AnnotatedHandler) -> None:
     computed = shown(text__markdown="**In short** $x$", text__plain="In short")
     path = write(markdown("# T\n\nText."), code("f()", computed, FIGURE, alt="x"))
