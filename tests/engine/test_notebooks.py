@@ -242,7 +242,10 @@ def test_a_figure_is_as_wide_as_its_column_allows_and_as_its_letters_need() -> N
     root = ET.fromstring(inline_svg(SVG, "alt", "p"))
     assert root.get("viewBox") == "0 0 72 36"
     assert root.get("width") is None
-    assert root.get("style") == "max-width:72pt;min-width:calc(.63*72pt)"
+    assert root.get("style") == "max-width:72pt"
+    lettered = SVG.replace("</svg>", "<text>step</text></svg>")
+    style = ET.fromstring(inline_svg(lettered, "alt", "p")).get("style")
+    assert style == "max-width:72pt;min-width:calc(.7*72pt)"
 
 
 def test_a_figure_keeps_hundredths_of_a_point_and_its_colors_as_they_are() -> None:
