@@ -16,7 +16,7 @@
 # [Qiao et al.][@qiao2019micro] ask for filters of mean zero and variance one. Of the dozen well-known implementations of this, few compute the same
 # thing: they differ in which variance, in $\epsilon$ and its place, in what they accept, and in where they break.
 #
-# *26 minutes. It helps to have read [the function](../annotated/standardization.md), line by line.*
+# *28 minutes. It helps to have read [the function](../annotated/standardization.md), line by line.*
 
 # %% alt="Root mean square of a standardized filter against the standard deviation of the raw one, from 1e-6 to 1. Each curve is a step from 0 to 1; from left to right: 1e-10 and eps outside near 1e-5, 1e-8 near 1e-4, NFNets' threshold near 4e-4 with a sharp corner, 1e-6 near 1e-3, the paper's 1e-5 near 3e-3, and 1e-3 in half precision near 3e-2. A gray band marks torch's default initialization." tags=["draws", "computed"]
 # %config InlineBackend.figure_formats = ["svg"]
