@@ -34,7 +34,7 @@ help: ## say what there is to make
 site: build/site.made ## build the annotated site into site/ (open site/index.html, no server needed; BUILDER=zensical takes another builder)
 	@echo "site/index.html is ready: open it in a browser."
 
-serve: $(VENDOR) build/networks.md build/run.made build/downloads.made ## serve the site while writing; rebuilds when a page or a module changes
+serve: $(VENDOR) build/networks.md build/hero.html build/run.made build/downloads.made ## serve the site while writing; rebuilds when a page or a module changes
 	$(PY) -m mkdocs serve --watch labml_ws --watch engine
 
 test: lint build/site.made ## prove it: style, types, unit tests, strict build, every page in a real Chromium
@@ -117,13 +117,17 @@ build/networks.md: $(wildcard labml_ws/*.py) tools/networks.py $(INSTALLED)
 	@mkdir -p $(@D)
 	@OMP_NUM_THREADS=1 $(PY) -m tools.networks $@
 
+# What is averaged, drawn for the head of the first pages.
+build/hero.html: $(wildcard labml_ws/*.py) tools/hero.py $(INSTALLED)
+	@OMP_NUM_THREADS=1 $(PY) -m tools.hero $@
+
 # What a reader can take along: modules, code only, notebooks, the library in one file.
 build/downloads.made: $(INPUTS) build/inputs build/run.made
 	@$(PY) -m tools.downloads docs/download
 	@touch $@
 
 # The pages; what programs read; the last step, over all pages at once.
-build/site.made: $(INPUTS) build/inputs $(VENDOR) build/networks.md build/run.made build/downloads.made
+build/site.made: $(INPUTS) build/inputs $(VENDOR) build/networks.md build/hero.html build/run.made build/downloads.made
 	@# (Not --quiet: what it leaves unsaid, it doesn't count as a warning either.)
 	$(PY) -m $(BUILDER) build --strict $(if $(filter zensical,$(BUILDER)),--clean) > build/$(BUILDER).log 2>&1 || { cat build/$(BUILDER).log >&2; exit 1; }
 	@$(PY) -m tools.renderings site

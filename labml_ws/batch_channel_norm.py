@@ -15,8 +15,9 @@ The same paper's Batch-Channel Normalization, BCN, applies both in turn: a batch
 $$y = \underbrace{\text{ChannelNorm}}_{\text{per image, } \code{groups}{G} \text{ groups}}
 \Big( \underbrace{\text{BatchNorm}}_{\text{per channel}} (\code{x}{x}) \Big)$$
 
-And for **micro-batches**, one or two images per step, where batch statistics are noisy, it replaces them with
-*estimates* that are gathered over many steps. That is the first class below.
+And for **micro-batches**, one or two images per step, where batch statistics
+[say little about the data](../tutorials/small_batches.md#why-batchnorm-gets-worse), it replaces them with *estimates* that are gathered
+over many steps. That is the first class below.
 [One tutorial](../tutorials/small_batches.md) watches these statistics at work, [another](../tutorials/micro_batches.md)
 trains with them, down to one image per step, where they must
 [move slowly](../tutorials/micro_batches.md#how-fast-should-an-estimate-move).
@@ -108,12 +109,17 @@ class EstimatedBatchNorm(RunningStatistics):
 
         **Around which mean?** The *old running* mean, and this is the heart of it. With one image per step, the spread
         around the image's own mean says nothing about how images differ *from each other*; the spread around the
-        running mean does. labml's code takes the batch's own mean. The price: $\code{around_old}{v_c}$ contains
-        $(\code{batch_mean}{m_c} - \code{self.running_mean}{\hat\mu_c})^2$, so while
-        $\code{self.running_mean}{\hat\mu}$ is still far from the true mean, $\code{self.running_var}{\hat\sigma^2}$ is
-        too large. That fades like $(1 - \code{self.momentum}{r})^t$ over $t$ steps, so it takes several times
-        $1/\code{self.momentum}{r}$ of them. What stays is $\code{self.momentum}{r} / (2 - \code{self.momentum}{r})$ of the
-        variance between batches, a twentieth at $\code{self.momentum}{r} = 0.1$, as the running mean goes on moving.
+        running mean does. labml's code takes the batch's own mean.
+
+        **The price.** $\code{around_old}{v_c}$ is the spread within the batch *and* the square of
+        $\code{batch_mean}{m_c} - \code{self.running_mean}{\hat\mu_c}$, how far the batch is from the running mean. At the
+        start that is mostly the way that $\code{self.running_mean}{\hat\mu}$ has still to go, from 0 to the true mean, so
+        $\code{self.running_var}{\hat\sigma^2}$ becomes too large. What it took up then it forgets like any running
+        average, by a factor of $1 - \code{self.momentum}{r}$ per step: after several times $1/\code{self.momentum}{r}$
+        steps nothing of it is left. What is never gone is that $\code{self.running_mean}{\hat\mu}$ moves a little with
+        each batch and so strays around the true mean. It does so with $\code{self.momentum}{r} / (2 - \code{self.momentum}{r})$ of
+        the variance of the batches' means, and by that much $\code{self.running_var}{\hat\sigma^2}$ stays too large: at
+        $\code{self.momentum}{r} = 0.1$ by a twentieth of the variance between batches.
 
         **How it is computed.** The variance around another point is
         $\code{around_old}{\overline{(x - \hat\mu)^2}} = \code{batch_var}{\overline{(x - m)^2}} + (\code{batch_mean}{m} - \code{self.running_mean}{\hat\mu})^2$,
@@ -264,9 +270,13 @@ class BatchChannelNorm(nn.Module):
         )
         self.channel_norm: ChannelNorm = ChannelNorm(channels, groups, eps, True, device, dtype)
 
-    # The order matters: after the batch norm no channel sits far below the others, unless $\beta$ has put it there, so
-    # what the channel norm subtracts eliminates none of them
-    # ([a channel that is falling behind](../tutorials/small_batches.md#a-channel-that-is-falling-behind)). With estimates
+    # **Why both?** The batch norm looks at one channel of many images, the channel norm at many channels of one image, as it
+    # is now. With estimates, the first divides by numbers of earlier steps, and nothing in it holds the image at hand to any size: that is
+    # left to the second. (With the statistics of a large batch there is less for it to do.)
+    #
+    # **Why in this order?** A channel norm subtracts the mean of a group, and a channel far below the others ends below zero. Behind a
+    # batch norm no channel is far below the others, unless $\beta$ has put it there: each is above the mean of its group about as often as below it, so
+    # none is switched off ([a channel that is falling behind](../tutorials/small_batches.md#a-channel-that-is-falling-behind)). With estimates
     # that is so once they have caught up: after a sudden shift they need a few times $1/r$ steps.
     #
     # For large inputs the same is computed [in one pass][labml_ws.one_pass].
@@ -369,8 +379,9 @@ if __name__ == "__main__":
     # ## See it work
     #
     # One image per step. The images' levels differ (variance 1 between images, around a channel mean of 5), and so do
-    # the values within an image (variance 1), so over the whole population the variance is 2. (Among the last 300
-    # images of this draw it is 2.21.)
+    # the values within an image (variance 1). So three numbers are to be told apart. In an endless stream the variance would be $1 + 1 = 2$. Among the last 300
+    # images of this draw it happens to be 2.21, as their levels lie a little further apart. The running variance is
+    # larger by the twentieth [from above][labml_ws.batch_channel_norm.EstimatedBatchNorm.update], $0.05$ of the $1.2$ that is between the images.
     torch.manual_seed(0)
     stream = 5 + torch.randn(600, 1, 1, 1, 1) + torch.randn(600, 1, 1, 16, 16)
     estimated = EstimatedBatchNorm(channels=1)

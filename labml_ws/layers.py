@@ -43,7 +43,7 @@ outputs differ. [Fold][labml_ws.convert.fold] first, and save that; or look for
 [the mark][labml_ws.layers.Standardized._save_to_state_dict] that these layers leave in a checkpoint.
 
 **Around the layers.** `torch.compile`, `torch.export`, `torch.fx` and `torch.jit` take them as they take torch's, and
-several micro-batches of one step can [share one $\code{self.w_hat}{\hat W}$][labml_ws.once].
+several micro-batches (the one or two images that fit into memory at once) of one step can [share one $\code{self.w_hat}{\hat W}$][labml_ws.once].
 """
 
 import warnings

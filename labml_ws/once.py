@@ -1,7 +1,7 @@
 r"""
 # Standardize once
 
-Gradients are often gathered over several micro-batches before the weights change. A standardized layer computes
+Where only one or two images fit into memory, a *micro-batch*, gradients are often gathered over several of them before the weights change. A standardized layer computes
 $\hat W$ in each of them, forward and backward, from a $W$ that stays the same: all but the first is waste.
 
 ```python

@@ -1,8 +1,9 @@
 r"""
 # Weight Standardization
 
-BatchNorm normalizes with the mean and variance of a batch. Where a network fills the GPU with a single image, as in
-detection or segmentation, they are those of that one image. Weight Standardization,
+BatchNorm normalizes with the mean and variance of a batch. Where a network fills the GPU with one or two images, a
+**micro-batch**, as in detection or segmentation, they are those of these images, and BatchNorm
+[gets worse](../tutorials/small_batches.md#why-batchnorm-gets-worse). Weight Standardization,
 [WS][@qiao2019micro], moves the work to something that does not depend on the batch at all: the
 **weights**. Before each convolution, every filter is shifted to mean zero and scaled to variance one.
 
@@ -11,18 +12,9 @@ $\code{w_hat}{\hat W}$. There is nothing new to learn and no running average to 
 $\code{w_hat}{\hat W}$ can be [stored in place of $\code{weight}{W}$][labml_ws.layers], so at inference WS costs
 nothing.
 
-**Why should it help?** A function's *Lipschitz constant* is the steepest slope it has anywhere: how far, at most, the
-output moves when the input moves by one. When the *gradient* of the loss has a small one, the direction computed here
-is still nearly right a step further on, and larger steps are safe. The paper argues that WS lowers these constants for
-the loss and for its gradient; whether that shows in training is [measured here](../tutorials/landscape.md). WS is made
-of two steps, and it pays to keep them apart:
-
-* *Taking out the mean* is an orthogonal projection, which never makes a vector longer: the gradient that reaches
-  $\code{weight}{W}$ is the gradient of the centered weights, minus *its* mean. This half of "smoother" holds for any
-  weights, and can be [checked to the last digit](../tutorials/landscape.md).
-* *Dividing by the standard deviation* takes one more direction out of the gradient, but also multiplies it by
-  $1/\sigma$, and filters are small: $\sigma$ is well below one, so the gradient grows. This half is relative to the
-  scale of the weights. [How much each step takes out](../tutorials/gradients.md) differs from layer to layer.
+What a filter looks for stays, and two things about it no longer count: adding a constant to all its weights changes
+nothing, and making it longer or shorter next to nothing. [What that is good for](standardization.md#why-should-it-help), and what it does to
+the gradient, is said below, when there is something to see.
 """
 
 import math
@@ -44,7 +36,8 @@ def weight_standardization(weight: Tensor, eps: float = 1e-5) -> Tensor:
 
     Row $i$ is the filter of one output channel, and $j$ runs over all its weights. Their number is the **fan-in**, for
     a 2-D convolution $I = C_{in} / \text{groups} \cdot k_h k_w$. Each filter is treated by itself; nothing is
-    shared or learned.
+    shared or learned. A constant that is added to all weights of a filter is part of its mean, and gone; a positive
+    factor is part of the root, and gone but for $\code{eps}{\epsilon}$.
 
     * `weight`: the raw weight, of shape `[C_out, C_in / groups, *kernel]` with any number of kernel dimensions, or
       `[out, in]` for a linear layer; float16, bfloat16, float32 or float64, in any memory format
@@ -208,9 +201,13 @@ if __name__ == "__main__":
     print(f"cosine between gradient and filter: at most {cosine.abs().max():.3f}")
     # **And weight decay?** But for eps, $\code{w_hat}{\hat W}$ ignores the length of $\code{weight}{W}$, so decay
     # cannot shrink the function. It shortens $\code{weight}{W}$, and the same step turns a shorter filter further
-    # (under SGD the step itself grows as well, by $1/\sigma$): decay raises the effective step size. It ends where decay
-    # balances what steps at right angles add to the length. Where no gradient is left, nothing balances it: once the
-    # variance has come down to about $\epsilon$, $\code{w_hat}{\hat W}$ shrinks as well, and both go to zero.
+    # (under SGD the step itself grows as well, by $1/\sigma$): decay raises the effective step size.
+    #
+    # Two things pull at the length. A step of SGD makes a filter *longer*: it goes at right angles to the filter, since
+    # the gradient has no part along it, and whoever leaves a circle sideways ends up outside of it. Decay makes it
+    # *shorter*. The length comes to rest where the two are equal. Where a filter gets no gradient, only decay is left, and the filter
+    # shrinks without end. As long as its variance is far above $\epsilon$, $\code{w_hat}{\hat W}$ doesn't notice; below,
+    # $\epsilon$ is most of what it is divided by, so it shrinks along, and both go to zero.
     half = (flat / 2).detach().requires_grad_()
     (half_gradient,) = torch.autograd.grad(weight_standardization(half), half, g)
     change = (weight_standardization(half) - w_hat).norm() / w_hat.norm()

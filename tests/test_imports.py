@@ -23,6 +23,8 @@ MAY = {wing: WINGS[:n] for n, wing in enumerate(WINGS)} | {
     "tools": [ENGINE, *WINGS],
     # It makes the table that shows what `labml_ws.convert` does to other people's networks.
     "tools.networks": ["labml_ws"],
+    # It draws what the layers average, and asks them.
+    "tools.hero": ["labml_ws"],
     "docs": ["labml_ws", "labml_ws.experiment"],
 }
 

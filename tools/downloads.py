@@ -126,9 +126,13 @@ def tutorial(path: Path, site: Site) -> str:
     """The notebook that the site shows, with a cell before it that fetches what it reads."""
     entries = json.loads(path.read_text(encoding="utf-8"))["cells"]
     resolve = partial(site.address, site.page(path.relative_to(ROOT).as_posix()))
-    for entry in (entry for entry in entries if entry["cell_type"] == "markdown"):
-        entry["metadata"].pop("tied", None)
-        entry["source"] = markdown("".join(entry["source"]), resolve)
+    for entry in entries:
+        if entry["cell_type"] == "markdown":
+            entry["metadata"].pop("tied", None)
+            entry["source"] = markdown("".join(entry["source"]), resolve)
+        for bundle in (output.get("data", {}) for output in entry.get("outputs", [])):
+            if computed := bundle.get("text/markdown"):
+                bundle["text/markdown"] = markdown("".join(computed), resolve)
     folder = path.parent.relative_to(ROOT).as_posix()
     return written(checkout(site.repo, "train", folder), entries)
 

@@ -14,10 +14,12 @@
 # # Gradients
 #
 # WS standardizes weights, and by doing so, its authors write, it normalizes gradients. On the way back each of its two steps takes a component out of
-# the gradient: centering takes out its mean, scaling its part along the filter ([@qiao2019micro]). [What flows back](../annotated/standardization.md#what-flows-back) has the formula. How
+# the gradient: centering takes out its mean, scaling its part along the filter ([@qiao2019micro]). How
 # much is there to take, in a network that is being trained? And is a gradient with less in it a smaller one?
+#
+# *12 minutes. It helps to have read [what flows back](../annotated/standardization.md#what-flows-back), which has the formula.*
 
-# %%
+# %% alt="Shares of the squared gradient by layer, logarithmic, at the start, at step 200 and at the end. Centering takes from a tenth to nine tenths, most at step 200, least in the last layers. Scaling takes from 0.06 to 3 percent, which is from a twentieth of what chance would give to five times that." tags=["draws"]
 # %config InlineBackend.figure_formats = ["svg"]
 import matplotlib.pyplot as plt
 import numpy as np
@@ -35,6 +37,74 @@ from labml_ws.experiment.vgg import VGG
 plt.style.use("labml_ws.experiment.house")
 torch.set_num_threads(1)  # the same digits at each run
 
+not_centered = {"color": "C4"}
+nets = {
+    "gn": plots.look("gn") | not_centered,
+    "scale-gn": plots.look("gn")
+    | not_centered
+    | {"linestyle": (0, (5, 1, 1, 1)), "label": "scaling only"},
+    "center-gn": plots.look("gn") | {"linestyle": (0, (1, 1)), "label": "centering only"},
+    "ws-gn": plots.look("ws-gn"),
+}
+methods = [run for run in record.read("methods") if run.net in nets]
+runs = {net: [run for run in methods if run.net == net] for net in nets}
+convolutions = [m for m in build(methods[0].config).modules() if isinstance(m, nn.Conv2d)]
+layers = range(1, len(convolutions) + 1)
+random_share = np.array([1 / c.weight[0].numel() for c in convolutions])
+snapshots = {"initial": 0, "step 200": 2, "at the end": -1}
+
+
+def measured(net, key, when):
+    """[seeds, layers]"""
+    return np.array(
+        [r.kind("measure")[snapshots[when]][key] for r in runs[net] if not r.diverged]
+    )
+
+
+def minus(better, worse):
+    return intervals.differences(runs[better], runs[worse])
+
+
+def taken(step):
+    """The shares of a step at all times, `[times * seeds, layers]`."""
+    return np.concatenate([measured("ws-gn", f"{step}_share", when) for when in snapshots])
+
+
+def percent(share):
+    """The least and the largest, and the median over layers, seeds and times."""
+    low, middle, high = (f"{100 * f(share):.2g}" for f in (np.min, np.median, np.max))
+    return f"{low} to {high} % of the squared gradient of a layer, {middle} % in the median"
+
+
+by_chance = taken("scaling") / random_share
+display(
+    plots.InShort(
+        [
+            f"**Centering takes a large part out**: {percent(taken('centering'))}.",
+            f"**Scaling takes hardly any**: {percent(taken('scaling'))}, {by_chance.min():.2g} to {by_chance.max():.2g} times what a random direction would lose. Behind GroupNorm there is [little for it to find](#what-each-step-takes-out).",
+            f"**Centering alone is worth {intervals.interval(minus('center-gn', 'gn'))} points** of accuracy on top of GroupNorm, scaling alone {intervals.interval(minus('scale-gn', 'gn'))}, n = {len(minus('scale-gn', 'gn'))}.",
+        ],
+        "that centering would be enough without a normalization behind it, or with another one; nor that gradients are shorter with WS, [which is undecided](#what-it-shows-and-what-it-doesnt). "
+        "A small VGG with GroupNorm, four epochs, one learning rate.",
+    )
+)
+figure, axis = plt.subplots(figsize=(4.8, 4))
+for when, color in zip(snapshots, ("C1", "C2", "C0"), strict=True):
+    for step, line in (("centering", "-"), ("scaling", ":")):
+        share = measured("ws-gn", f"{step}_share", when)
+        axis.plot(layers, share.mean(axis=0), line, color=color, label=f"{step}, {when}")
+        axis.plot(layers, share.T, ".", color=color, markersize=4)
+axis.plot(layers, random_share, "C4", label="by chance, 1/I")
+axis.set(xlabel="layer", ylabel="share of the squared gradient", yscale="log", xticks=layers)
+axis.set_yticks([0.001, 0.01, 0.1, 1], ["0.1 %", "1 %", "10 %", "100 %"])
+plots.label_ends(axis)
+plt.show()
+plots.Provenance(runs["ws-gn"])
+
+# %% [markdown]
+# Lines are means over the seeds, dots the seeds themselves: the gradient of 128 training images, in the recorded runs of a quarter-width VGG. First, how such a share comes about, on small images of digits.
+
+# %%
 digits = load("digits")
 images = normalize(digits.train_x, *channel_stats(digits.train_x))
 images = F.avg_pool2d(images, 4)  # [N, 3, 8, 8], the size that they came in
@@ -103,7 +173,7 @@ def gradients(net, index):
 torch.manual_seed(0)
 initial = VGG(((8, 8), (16, 16), (32, 32)), Conv2d, lambda channels: nn.GroupNorm(4, channels))
 where = [i for i, layer in enumerate(standardized.features) if isinstance(layer, Conv2d)]
-layers = range(1, len(where) + 1)
+depths = range(1, len(where) + 1)
 chance = [1 / standardized.features[i].weight[0].numel() for i in where]
 shares, lengths, left_over = {}, [], []
 for name, net in (("initial", initial), ("after an epoch", standardized)):
@@ -128,13 +198,13 @@ print(f"times as long, scaling: {', '.join(f'{r:.1f}' for r in dot / hat)}")
 print(f"times as long, both:    {', '.join(f'{r:.1f}' for r in raw / hat)}")
 print(f"left of what is along the filters, added up over groups: {max(left_over):.0e}")
 
-# %% alt="Shares of the squared gradient by layer, logarithmic. Centering takes between a tenth and most of it, scaling around one percent. A gray line shows what either would take out of a random direction, between 4 and 0.3 percent." tags=["wide", "computed"]
+# %% alt="Shares of the squared gradient by layer, logarithmic. Centering takes between a tenth and most of it, scaling around one percent. A gray line shows what either would take out of a random direction, between 4 and 0.3 percent." tags=["draws", "computed"]
 figure, axis = plt.subplots()
 for (name, taken), color in zip(shares.items(), ("C1", "C0"), strict=True):
-    axis.plot(layers, taken[:, 1], "o-", color=color, label=f"centering,\n{name}")
-    axis.plot(layers, taken[:, 0], "o:", color=color, label=f"scaling,\n{name}")
-axis.plot(layers, chance, color="C4", label="by chance, 1/I")
-axis.set(xlabel="layer", ylabel="share of the squared gradient", yscale="log", xticks=layers)
+    axis.plot(depths, taken[:, 1], "o-", color=color, label=f"centering,\n{name}")
+    axis.plot(depths, taken[:, 0], "o:", color=color, label=f"scaling,\n{name}")
+axis.plot(depths, chance, color="C4", label="by chance, 1/I")
+axis.set(xlabel="layer", ylabel="share of the squared gradient", yscale="log", xticks=depths)
 axis.set_yticks([0.001, 0.01, 0.1, 1], ["0.1 %", "1 %", "10 %", "100 %"])
 plots.label_ends(axis, gap=26)
 plt.show()
@@ -150,57 +220,24 @@ plt.show()
 #
 # ## Through training, on CIFAR-10
 #
-# The same shares in the recorded runs of a quarter-width VGG with WS and GroupNorm, in the gradient of 128 training images. Lines are means over the seeds, dots the seeds themselves.
+# The same shares in the recorded runs with WS and GroupNorm, in numbers; they are drawn [at the top](#gradients).
 
-# %% alt="Shares of the squared gradient by layer, logarithmic, at the start, at step 200 and at the end. Centering takes from a tenth to nine tenths, most at step 200, least in the last layers. Scaling takes from 0.06 to 3 percent, which is from a twentieth of what chance would give to five times that." tags=["wide"]
-not_centered = {"color": "C4"}
-nets = {
-    "gn": plots.look("gn") | not_centered,
-    "scale-gn": plots.look("gn")
-    | not_centered
-    | {"linestyle": (0, (5, 1, 1, 1)), "label": "scaling only"},
-    "center-gn": plots.look("gn") | {"linestyle": (0, (1, 1)), "label": "centering only"},
-    "ws-gn": plots.look("ws-gn"),
-}
-methods = [run for run in record.read("methods") if run.net in nets]
-runs = {net: [run for run in methods if run.net == net] for net in nets}
-convolutions = [m for m in build(methods[0].config).modules() if isinstance(m, nn.Conv2d)]
-layers = range(1, len(convolutions) + 1)
-random_share = np.array([1 / c.weight[0].numel() for c in convolutions])
-snapshots = {"initial": 0, "step 200": 2, "at the end": -1}
-
-
-def measured(net, key, when):
-    """[seeds, layers]"""
-    return np.array(
-        [r.kind("measure")[snapshots[when]][key] for r in runs[net] if not r.diverged]
-    )
-
-
-figure, axis = plt.subplots(figsize=(4.8, 4))
-for when, color in zip(snapshots, ("C1", "C2", "C0"), strict=True):
-    for step, line in (("centering", "-"), ("scaling", ":")):
+# %%
+for when in snapshots:
+    for step in ("centering", "scaling"):
         share = measured("ws-gn", f"{step}_share", when)
-        axis.plot(layers, share.mean(axis=0), line, color=color, label=f"{step}, {when}")
-        axis.plot(layers, share.T, ".", color=color, markersize=4)
         by_chance = share / random_share
         print(
             f"{step:9} {when:10} {share.min():6.2%} to {share.max():5.1%}, median {np.median(share):5.1%}; "
             f"{by_chance.min():.2g} to {by_chance.max():.2g} times chance"
         )
-axis.plot(layers, random_share, "C4", label="by chance, 1/I")
-axis.set(xlabel="layer", ylabel="share of the squared gradient", yscale="log", xticks=layers)
-axis.set_yticks([0.001, 0.01, 0.1, 1], ["0.1 %", "1 %", "10 %", "100 %"])
-plots.label_ends(axis)
-plt.show()
-plots.Provenance(runs["ws-gn"])
 
 # %% [markdown]
 # ## One step alone
 #
 # Four networks, all with GroupNorm: with neither step, with one of them, with both. How long is the gradient in each layer, how uneven are the layers, and how much of it is mean? (Means over the seeds. Orange: the two that center, WS + GN drawn through, centering only dotted. Gray: the two that don't, GN dashed, scaling only dash-dotted.)
 
-# %% alt="Length of the gradient by layer, logarithmic, of four networks. At the start it grows more than ten-fold from the first layer to the last without centering, and its longest is about twice its shortest with it. At the end of training the four are alike." tags=["wide"]
+# %% alt="Length of the gradient by layer, logarithmic, of four networks. At the start it grows more than ten-fold from the first layer to the last without centering, and its longest is about twice its shortest with it. At the end of training the four are alike." tags=["draws"]
 rows, along_layers = [], {}
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.6), sharey=True)
 for axis, when in zip(axes, ("initial", "at the end"), strict=True):
@@ -233,7 +270,7 @@ plots.Provenance(methods)
 #
 # And does it matter? The two steps are worth very different things. (The mean of three seeds ± their standard deviation.)
 
-# %% alt="Test accuracy of the four networks, a dot for each seed. With neither step and with scaling only about 41 percent; with centering only and with both about 53 percent." tags=["wide"]
+# %% alt="Test accuracy of the four networks, a dot for each seed. With neither step and with scaling only about 41 percent; with centering only and with both about 53 percent." tags=["draws"]
 figure, axis = plt.subplots(figsize=(4.8, 1.9))
 for place, (net, look) in enumerate(nets.items()):
     accuracies = [100 * run.accuracy for run in runs[net]]
@@ -253,7 +290,7 @@ plots.Provenance(methods)
 # logarithms of ratios by seed: of the share of a step to the $1/I$ of chance, as a geometric mean over the layers, and of the lengths of whole gradients.)
 
 
-# %% tags=["wide"]
+# %% tags=["draws"]
 def against_chance(step):
     return np.log(measured("ws-gn", f"{step}_share", "at the end") / random_share).mean(axis=1)
 
@@ -263,10 +300,6 @@ def shorter(when):
         np.linalg.norm(measured(net, "grad_norm", when), axis=1) for net in ("ws-gn", "gn")
     )
     return np.log(with_ws / without).tolist()
-
-
-def minus(better, worse):
-    return intervals.differences(runs[better], runs[worse])
 
 
 display(

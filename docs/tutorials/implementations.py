@@ -14,19 +14,11 @@
 # # One idea, many implementations
 #
 # [Qiao et al.][@qiao2019micro] ask for filters of mean zero and variance one. Of the dozen well-known implementations of this, few compute the same
-# thing: they differ in which variance, in $\epsilon$ and its place, in what they accept, and in where they break. Here each is restated, as a formula
-# and as a function of two or three lines, in our own words and in torch, whatever it was written in; then all of them are run.
+# thing: they differ in which variance, in $\epsilon$ and its place, in what they accept, and in where they break.
 #
-# In the formulas $\mu$ and $\sigma^2$ are the mean and the variance of a filter's $I$ weights, with $1/I$ as in the paper, and
-# $s^2 = \frac{I}{I - 1} \sigma^2$ is the variance with $1/(I - 1)$, which is torch's default. The sources are as they were when we read them.
-# In the functions,
-#
-# * `w`: the raw weight, `[O, C_in, k_h, k_w]`
-# * `mean`: the mean of a filter; `var`: the variance of a filter, as the formula beside it has it
-# * `std`: the standard deviation of a filter, as the formula beside it has it
-# * `eps`: what keeps the division away from zero
+# *26 minutes. It helps to have read [the function](../annotated/standardization.md), line by line.*
 
-# %%
+# %% alt="Root mean square of a standardized filter against the standard deviation of the raw one, from 1e-6 to 1. Each curve is a step from 0 to 1; from left to right: 1e-10 and eps outside near 1e-5, 1e-8 near 1e-4, NFNets' threshold near 4e-4 with a sharp corner, 1e-6 near 1e-3, the paper's 1e-5 near 3e-3, and 1e-3 in half precision near 3e-2. A gray band marks torch's default initialization." tags=["draws", "computed"]
 # %config InlineBackend.figure_formats = ["svg"]
 import warnings
 
@@ -37,14 +29,69 @@ from torch import nn
 from torch.nn import functional as F
 
 from labml_ws import Conv2d
-from labml_ws.experiment.plots import Table
+from labml_ws.experiment.plots import InShort, Table
 from labml_ws.standardization import standardize
 
 plt.style.use("labml_ws.experiment.house")
 
 ROW = (1, 2, 3)  # the dimensions of one filter
 
+# Root mean square of the result, of a filter that is `s` wide and has mean zero.
+LENGTHS = {
+    "1e-10": lambda s: s / (s**2 + 1e-10) ** 0.5,
+    "σ + 1e-5": lambda s: s / (s + 1e-5),
+    "1e-8": lambda s: s / (s**2 + 1e-8) ** 0.5,
+    "NFNets": lambda s: s * (576**0.5) / (576 * s**2).clamp(min=1e-4) ** 0.5,
+    "1e-6": lambda s: s / (s**2 + 1e-6) ** 0.5,
+    "1e-5": lambda s: s / (s**2 + 1e-5) ** 0.5,
+    "1e-3": lambda s: s / (s**2 + 1e-3) ** 0.5,
+}
+PLACES = {  # of the names, and their colors
+    "1e-10": ("C0", (1.7e-6, 0.6)),
+    "σ + 1e-5": ("C1", (1.7e-5, 0.53)),
+    "1e-8": ("C2", (1.3e-4, 0.6)),
+    "NFNets": ("C4", (2.6e-4, 1.04)),
+    "1e-6": ("C3", (1e-3, 0.6)),
+    "1e-5": ("black", (2.9e-3, 0.53)),
+    "1e-3": ("C0", (3e-2, 0.53)),
+}
+figure, axis = plt.subplots(figsize=(4.8, 3.4))
+axis.axvspan((3 * 4608) ** -0.5, (3 * 27) ** -0.5, color="0.5", alpha=0.15, linewidth=0)
+widths = torch.logspace(-6, 0, 181)
+for label, (color, place) in PLACES.items():
+    width = 2.2 if label == "1e-5" else 1.4
+    axis.plot(widths, LENGTHS[label](widths), color=color, linewidth=width)
+    axis.text(*place, label, color=color)
+axis.set(
+    xscale="log", xlabel="standard deviation of the raw filter", xlim=(1e-6, 1), ylim=(0, 1.14)
+)
+axis.set_ylabel("root mean square, standardized")
+default = torch.tensor((3 * 4608) ** -0.5)  # torch's initialization at a fan-in of 4608
+display(
+    InShort(
+        [
+            f"**All give a filter the same direction; they differ in how long it comes out.** At torch's default initialization of a large layer the paper's form has a root mean square of {LENGTHS['1e-5'](default):.2f}, one with $10^{{-6}}$ of {LENGTHS['1e-6'](default):.2f}.",
+            f"**Dividing by $I - 1$ matters for small filters only**: σ is {100 * ((9 / 8) ** 0.5 - 1):.1f} % larger at $I = 9$, {100 * ((576 / 575) ** 0.5 - 1):.2f} % at $I = 576$.",
+            "**They break in different places**: at a fan-in of 1, in `channels_last`, at a constant filter, in fp16. [A table](#where-they-break) of what each does.",
+        ],
+        "which trains better. The recorded runs of [conventions](recorded_run.md#conventions) leave room for a point or two to either side.",
+    )
+)
+plt.show()
+
 # %% [markdown]
+# The figure is explained [below](#what-eps-does). Each implementation is restated, as a formula
+# and as a function of two or three lines, in our own words and in torch, whatever it was written in; then all of them are run.
+#
+# In the formulas $\mu$ and $\sigma^2$ are the mean and the variance of a filter's $I$ weights, with $1/I$ as in the paper, and
+# $s^2 = \frac{I}{I - 1} \sigma^2$ is the variance with $1/(I - 1)$, which is torch's default. The sources are as they were when we read them.
+# In the functions,
+#
+# * `w`: the raw weight, `[O, C_in, k_h, k_w]`
+# * `mean`: the mean of a filter; `var`: the variance of a filter, as the formula beside it has it
+# * `mean_square`: the mean of a filter's squares; `std`: the standard deviation of a filter, as the formula beside it has it
+# * `eps`: what keeps the division away from zero
+#
 # ## The paper's formula
 #
 # $$\hat W = \frac{\code{w}{W} - \code{mean}{\mu}}{\sqrt{\code{var}{\sigma^2} + \code{eps}{\epsilon}}}, \qquad \code{eps}{\epsilon} = 10^{-5}$$
@@ -210,13 +257,13 @@ def timm_scaled(w):
 # %% [markdown]
 # ## What eps does
 #
-# All of these give a filter the same direction; they differ in how *long* it comes out. The figure has the root mean square of $\hat W$, which should
-# be 1, against the width of the raw filter, here at a fan-in of 576 (which only the NFNets' threshold, on $I \sigma^2$, depends on). Where a curve comes down, $\epsilon$ takes over: far enough to the left a filter is only centered, and multiplied by a constant.
+# All of these give a filter the same direction; they differ in how *long* it comes out. [The figure at the top](#one-idea-many-implementations) has the root mean square of $\hat W$, which should
+# be 1, against the width of the raw filter, here at a fan-in of 576 (which only the NFNets' threshold, on $I \sigma^2$, depends on). It was drawn from formulas; here the functions are held against them. Where a curve comes down, $\epsilon$ takes over: far enough to the left a filter is only centered, and multiplied by a constant.
 #
 # Torch's default initialization has $\sigma = 1/\sqrt{3 I}$, the gray band for fan-ins from 27 to 4608: on its left border the paper's curve, the thick one, is at 0.94.
 
 
-# %% alt="Root mean square of a standardized filter against the standard deviation of the raw one, from 1e-6 to 1. Each curve is a step from 0 to 1; from left to right: 1e-10 and eps outside near 1e-5, 1e-8 near 1e-4, NFNets' threshold near 4e-4 with a sharp corner, 1e-6 near 1e-3, the paper's 1e-5 near 3e-3, and 1e-3 in half precision near 3e-2. A gray band marks torch's default initialization." tags=["wide", "computed"]
+# %%
 def rms(form, weight):
     scale = weight[0].numel() ** 0.5 if form in (nfnets, timm_scaled) else 1
     return form(weight).square().mean().sqrt() * scale
@@ -224,27 +271,21 @@ def rms(form, weight):
 
 filters = standardize(torch.randn(4, 64, 3, 3, generator=torch.Generator().manual_seed(0)))
 filters = filters / filters.square().mean(ROW, keepdim=True).sqrt()  # exactly 1 wide
-widths = torch.logspace(-6, 0, 181)
-curves = [
-    ("1e-10", bit, "C0", (1.7e-6, 0.6)),
-    ("σ + 1e-5", jax, "C1", (1.7e-5, 0.53)),
-    ("1e-8", timm_bit, "C2", (1.3e-4, 0.6)),
-    ("NFNets", nfnets, "C4", (2.6e-4, 1.04)),
-    ("1e-6", timm, "C3", (1e-3, 0.6)),
-    ("1e-5", paper, "black", (2.9e-3, 0.53)),
-    ("1e-3", lambda w: paper(w, 1e-3), "C0", (3e-2, 0.53)),
-]
-figure, axis = plt.subplots(figsize=(4.8, 3.4))
-axis.axvspan((3 * 4608) ** -0.5, (3 * 27) ** -0.5, color="0.5", alpha=0.15, linewidth=0)
-for label, form, color, place in curves:
-    lengths = torch.stack([rms(form, filters * width) for width in widths])
-    axis.plot(widths, lengths, color=color, linewidth=2.2 if form is paper else 1.4)
-    axis.text(*place, label, color=color)
-axis.set(
-    xscale="log", xlabel="standard deviation of the raw filter", xlim=(1e-6, 1), ylim=(0, 1.14)
+drawn = {
+    "1e-10": bit,
+    "σ + 1e-5": jax,
+    "1e-8": timm_bit,
+    "NFNets": nfnets,
+    "1e-6": timm,
+    "1e-5": paper,
+    "1e-3": lambda w: paper(w, 1e-3),
+}
+furthest = max(
+    abs(rms(form, filters * width) - LENGTHS[label](width)).item()
+    for label, form in drawn.items()
+    for width in widths[::10]
 )
-axis.set_ylabel("root mean square, standardized")
-plt.show()
+print(f"a function is at most {furthest:.0e} from its curve")
 
 # %% [markdown]
 # ## The measure

@@ -14,12 +14,11 @@
 # # Loss landscape
 #
 # Why should it help to standardize weights? Because, its authors argue, the loss becomes **smoother** in them: the Lipschitz constants of the loss
-# and of its gradient fall ([@qiao2019micro]). The argument is modelled on that of [@santurkar2018how] for BatchNorm.
+# and of its gradient fall ([@qiao2019micro]). The argument is modelled on that of [@santurkar2018how] for BatchNorm. Does it?
 #
-# The proof takes one network at one point, with a step of WS and without it. A reader wants to know about two networks, each trained in its own way. These are
-# two questions, and the answers differ. Here is the first, computed exactly on a layer that is small enough, and then the second, on digits and in the records of CIFAR-10.
+# *16 minutes. It helps to know [why smoothness should matter](../annotated/standardization.md#why-should-it-help), and that a second derivative says how fast a slope changes.*
 
-# %%
+# %% alt="Ratios of four measures, a dot for each seed. In beta and the relative eigenvalue, WS with GroupNorm and centering alone lie below one, scaling alone and WS with BatchNorm near one. In loss range and predictiveness the seeds of GroupNorm lie on both sides. WS with BCN lies above one everywhere." tags=["draws"]
 # %config InlineBackend.figure_formats = ["svg"]
 import json
 from functools import partial
@@ -40,6 +39,82 @@ from labml_ws.experiment.vgg import VGG
 plt.style.use("labml_ws.experiment.house")
 torch.set_num_threads(1)  # the same digits at each run
 
+runs = {}
+for run in record.read("methods"):
+    if not run.diverged:
+        runs.setdefault(run.net, {})[run.config.seed] = run
+
+
+def through(run, measure):
+    return np.array([abs(row[measure]) for row in run.kind("measure")])
+
+
+def at_equal_loss(net, other, measure):
+    ratios = []
+    for seed in sorted(runs[net].keys() & runs[other].keys()):
+        pair = runs[net][seed], runs[other][seed]
+        curves = [(through(r, "batch_loss")[1:], through(r, measure)[1:]) for r in pair]
+        low, high = max(x.min() for x, _ in curves), min(x.max() for x, _ in curves)
+        losses = np.linspace(low, high, 5)
+        there = [np.interp(losses, x[x.argsort()], y[x.argsort()]) for x, y in curves]
+        ratios.append(np.exp(np.log(there[0] / there[1]).mean()))
+    return ratios
+
+
+compared = {
+    "WS + GN / GN": ("ws-gn", "gn"),
+    "centering only / GN": ("center-gn", "gn"),
+    "scaling only / GN": ("scale-gn", "gn"),
+    "WS + BN / BN": ("ws-bn", "bn"),
+    "WS + BCN / BCN": ("ws-bcn", "bcn"),
+}
+equal = ("loss_range", "predictiveness", "beta", "relative_eigenvalue")
+
+
+def smaller(pair):
+    """How many of the four measures are smaller with WS; then each with its ratio, interval and verdict."""
+    words, confirmed = [], 0
+    for measure in equal:
+        found = intervals.interval(np.log(at_equal_loss(*pair, measure)).tolist())
+        verdict = intervals.verdict(found, "less")
+        confirmed += verdict == "confirmed"
+        words.append(f"{measure.replace('_', ' ')} × {found.ratio}, {verdict}")
+    return f"in {confirmed} of {len(equal)} measures.** {'; '.join(words)}"
+
+
+display(
+    plots.InShort(
+        [
+            f"**With GroupNorm it is, {smaller(('ws-gn', 'gn'))}.",
+            f"**With BatchNorm {smaller(('ws-bn', 'bn'))}.",
+            "**As a theorem, for half of WS.** Subtracting the mean never makes the loss rougher, [whatever the weights](#what-the-proof-says); for dividing by the standard deviation there is no such theorem.",
+        ],
+        "that a network is better *because* it is smoother. × is the measure with WS over that without, at equal loss, with its 95 % interval over three seeds; smaller is smoother. A small VGG, four epochs, one learning rate.",
+    )
+)
+figure, axes = plt.subplots(2, 2, figsize=(7.2, 4.6), sharex=True, sharey=True)
+for place, pair in enumerate(compared.values()):
+    for axis, measure in zip(axes.flat, equal, strict=True):
+        ratios = at_equal_loss(*pair, measure)
+        axis.plot(ratios, [place] * len(ratios), "o", color=plots.COLORS[pair[1]], markersize=5)
+for axis, measure in zip(axes.flat, equal, strict=True):
+    axis.axvline(1, color="black", linewidth=0.8)
+    axis.set(title=measure.replace("_", " "), xlabel="ratio at equal loss")
+    plots.plain_log(axis.xaxis, base=2)
+axes[0, 0].set_yticks(range(5), compared)
+axes[0, 0].invert_yaxis()
+plots.panels(figure)
+plt.show()
+nets = sorted({net for pair in compared.values() for net in pair})
+plots.Provenance([run for net in nets for run in runs[net].values()])
+
+# %% [markdown]
+# A dot is a seed. [How it was compared](#at-equal-loss), and what the measures are, comes below.
+#
+# The proof takes one network at one point, with a step of WS and without it. A reader wants to know about two networks, each trained in its own way. These are
+# two questions, and the answers differ. So first the proof, computed exactly on a layer that is small enough, and then networks, on digits and in the records of CIFAR-10.
+
+# %%
 digits = load("digits")
 images = normalize(digits.train_x, *channel_stats(digits.train_x))
 images = F.avg_pool2d(images, 4)  # [N, 3, 8, 8], the size that they came in
@@ -49,9 +124,12 @@ x, y = images[:128], labels[:128]
 # %% [markdown]
 # ## What the proof says
 #
-# WS is two steps, $\dot W = \code{w}{W} - \mu$ and $\code{w_hat}{\hat W} = \dot W / \sigma$, here without $\epsilon$. For each one, compare the curvature of the loss in what goes in with that in what comes
+# *Curvature* is how fast the slope changes from place to place. Of a loss with many weights it is a matrix, the **Hessian** $H$: row $i$, column $j$ says how the derivative by weight $i$ changes when weight $j$ moves. Its
+# eigenvalue furthest from zero is the curvature in the direction where there is most of it. The same loss has one Hessian as a function of $W$, another as a function of the centered weight, a third as a function of $\hat W$.
+#
+# WS is two steps, $\dot W = \code{w}{W} - \mu$ and $\code{w_hat}{\hat W} = \dot W / \sigma$, here without $\epsilon$. For each one, compare the curvature of the loss as a function of what goes in with that as a function of what comes
 # out: the same weights, the same batch, the same loss. The first step is linear. On a filter of $I$ weights it is the projection $P = \mathrm{Id} - \frac{1}{I} \mathbf 1 \mathbf 1^{\top}$, with the identity matrix $\mathrm{Id}$ and a vector of ones $\mathbf 1$, so
-# from the Hessian $\code{before}{H}$ in $\dot W$ it makes $\code{after}{PHP}$ in $\code{w}{W}$, and
+# from $\code{before}{H}$, the Hessian by $\dot W$, it makes $\code{after}{PHP}$, the Hessian by $\code{w}{W}$, and
 #
 # \begin{align}
 # \lVert \code{after}{PHP} \rVert_F^2 &= \lVert \code{before}{H} \rVert_F^2 - \frac{2}{I} \sum_i \Big(\sum_j \code{before}{H}_{ij}\Big)^2 \\
@@ -62,7 +140,7 @@ x, y = images[:128], labels[:128]
 # A projection makes no vector longer, so no eigenvalue of $\code{after}{PHP}$ is further from zero than the largest of $\code{before}{H}$. That holds for any network and any weights. The second step is not linear and
 # has no such bound: it takes out a direction, but what is left is multiplied by $1/\sigma$, and a curvature by about $1/\sigma^2$.
 #
-# Four filters of 36 weights, with a fixed layer before them and GroupNorm behind, have a Hessian of $144 \times 144$, which autograd can write out. We take it in $\code{w_hat}{\hat W}$, in $\dot W$ and in
+# Four filters of 36 weights, with a fixed layer before them and GroupNorm behind, have a Hessian of $144 \times 144$, which autograd can write out. We take it by $\code{w_hat}{\hat W}$, by $\dot W$ and by
 # $\code{w}{W}$ while the layer is trained, and check the identity filter by filter.
 #
 # * `before`: a filter's part of the Hessian, before centering; `after`: the same part, after it
@@ -138,7 +216,7 @@ for shift in (0, 0.4, 3):
     relative = top(partial(in_lengths, length=length), shifted / length)
     print(f"plus {shift:3} sigma: largest {top(of_raw, shifted):.2f}, relative {relative:.1f}")
 
-# %% alt="Largest eigenvalue of three Hessians over 60 steps, on a logarithmic scale. That in the standardized weight is lowest. That in the centered weight is about twenty times higher. That in the raw weight lies between them, at about half the highest." tags=["wide", "computed"]
+# %% alt="Largest eigenvalue of three Hessians over 60 steps, on a logarithmic scale. That in the standardized weight is lowest. That in the centered weight is about twenty times higher. That in the raw weight lies between them, at about half the highest." tags=["draws", "computed"]
 figure, axis = plt.subplots()
 axis.plot(steps, in_dot, "o-", label="in Ẇ, centered")
 axis.plot(steps, in_raw, "o-", label="in W, raw")
@@ -150,8 +228,12 @@ plt.show()
 
 # %% [markdown]
 # The half of the claim that is a theorem shows at every point: centering takes away about half of the largest curvature. The half that is no theorem shows as well: scaling multiplies
-# it by about $1/\sigma^2$. But a step of the optimizer is worth more or less according to how long $W$ is. In front of WS or BatchNorm a filter of half the length gives the same output and four times the
-# curvature (in front of GroupNorm, where the others of its group are halved with it). Here that is nearly all that scaling does. So *two networks* must be compared [in lengths of their filters](../annotated/landscape.md), too; that is what *relative* means below.
+# it by about $1/\sigma^2$.
+#
+# **Is that a rougher loss, or only another unit?** Take a filter in front of WS or BatchNorm and halve all its weights. The layer computes what it did before, since its scale is taken out again, so nothing about the function has changed. But whatever the loss does when the filter
+# turns, it now does within half the distance: slopes are twice as steep, and the curvature is four times as large. (In front of GroupNorm the other filters of its group must be halved with it.) Here that is nearly all that scaling does. A step of the optimizer, too, is worth
+# more or less according to how long $W$ is. So *two networks* must be compared [in lengths of their filters](../annotated/landscape.md), too; that is what *relative* means below.
+#
 # It makes up for length alone. WS is blind to the *mean* of a filter as well, and there *relative* is not: the same network with a constant added to each filter has longer filters, and so a larger relative curvature.
 # Its absolute curvature is the same, as the last lines show.
 #
@@ -189,7 +271,7 @@ def name_lines(axis, lines, at, heights):
 settings = [(0.02, 0), (0.02, 1), (0.05, 0), (0.05, 1)]  # learning rate and seed
 pairs = [{"gn": trained(nn.Conv2d, *s), "ws-gn": trained(Conv2d, *s)} for s in settings]
 
-# %% alt="Two contour maps of the loss, without WS and with WS. The lines of equal loss are closer to the center without WS." tags=["wide", "computed"]
+# %% alt="Two contour maps of the loss, without WS and with WS. The lines of equal loss are closer to the center without WS." tags=["draws", "computed"]
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.7), sharey=True)
 at = np.linspace(-1, 1, 21)
 for axis, (name, net) in zip(axes, pairs[0].items(), strict=True):
@@ -208,7 +290,7 @@ plt.show()
 # ## In numbers
 #
 # A plane has two of thousands of directions, and not those that an optimizer takes. [`along_gradient`][labml_ws.experiment.landscape.along_gradient] steps against the gradient, as Santurkar et al. do: *loss range* is the span of the losses
-# that it meets, *predictiveness* the average distance between the gradient there and the gradient here (so a large one means a gradient that predicts little), and *beta* the largest such distance divided by the length of its step. [`top_eigenvalue`][labml_ws.experiment.landscape.top_eigenvalue] is the largest curvature.
+# that it meets, *predictiveness*, which is their word, how far on average the gradient there is from the gradient here (so the *smaller* it is, the better the gradient here predicts the one there), and *beta* the largest such distance divided by the length of its step. [`top_eigenvalue`][labml_ws.experiment.landscape.top_eigenvalue] is the largest curvature.
 # Two learning rates, two seeds. Below 1, the network with WS is the smoother.
 
 
@@ -243,17 +325,7 @@ for measure in found[0]["gn"]:
 # thin line is a seed, a thick one their geometric mean. BCN without WS takes the statistics of its batch, with WS it takes running estimates, each as it was meant: that pair differs in two things.
 
 
-# %% alt="Four rows of three panels, for GroupNorm, BatchNorm and BCN: loss range, beta, relative beta and relative eigenvalue over 500 steps, with and without WS. With GroupNorm the line with WS is the lower one, with BatchNorm the two lie together, with BCN the line with WS is the upper one." tags=["wide"]
-runs = {}
-for run in record.read("methods"):
-    if not run.diverged:
-        runs.setdefault(run.net, {})[run.config.seed] = run
-
-
-def through(run, measure):
-    return np.array([abs(row[measure]) for row in run.kind("measure")])
-
-
+# %% alt="Four rows of three panels, for GroupNorm, BatchNorm and BCN: loss range, beta, relative beta and relative eigenvalue over 500 steps, with and without WS. With GroupNorm the line with WS is the lower one, with BatchNorm the two lie together, with BCN the line with WS is the upper one." tags=["draws"]
 pairs = (("gn", "ws-gn"), ("bn", "ws-bn"), ("bcn", "ws-bcn"))
 shown = ("loss_range", "beta", "relative_beta", "relative_eigenvalue")
 figure, axes = plt.subplots(4, 3, figsize=(7.2, 9), sharex=True, sharey="row")
@@ -274,7 +346,7 @@ plots.Provenance([run for pair in pairs for net in pair for run in runs[net].val
 # %% [markdown]
 # The surfaces around the four final networks of seed 0 with GroupNorm and BatchNorm, over 500 of their training images. A thin line for every quarter of a unit of the loss, a thick one for every half.
 
-# %% alt="Four contour maps of the loss on CIFAR-10, around the final weights. With GroupNorm the valley is deeper with WS than without, and rises as fast. With BatchNorm the two look alike." tags=["wide"]
+# %% alt="Four contour maps of the loss on CIFAR-10, around the final weights. With GroupNorm the valley is deeper with WS than without, and rises as fast. With BatchNorm the two look alike." tags=["draws"]
 figure, axes = plt.subplots(2, 2, figsize=(4.8, 5.2), sharex=True, sharey=True)
 for axis, net in zip(axes.flat, ("gn", "ws-gn", "bn", "ws-bn"), strict=True):
     found = json.loads((runs[net][0].folder / "surface.json").read_text())
@@ -303,49 +375,15 @@ plots.Provenance([runs[net][0] for net in ("gn", "ws-gn", "bn", "ws-bn")])
 # each of the two steps was recorded alone as well.
 
 
-# %% alt="Ratios of four measures, a dot for each seed. In beta and the relative eigenvalue, WS with GroupNorm and centering alone lie below one, scaling alone and WS with BatchNorm near one. In loss range and predictiveness the seeds of GroupNorm lie on both sides. WS with BCN lies above one everywhere." tags=["wide"]
-def at_equal_loss(net, other, measure):
-    ratios = []
-    for seed in sorted(runs[net].keys() & runs[other].keys()):
-        pair = runs[net][seed], runs[other][seed]
-        curves = [(through(r, "batch_loss")[1:], through(r, measure)[1:]) for r in pair]
-        low, high = max(x.min() for x, _ in curves), min(x.max() for x, _ in curves)
-        losses = np.linspace(low, high, 5)
-        there = [np.interp(losses, x[x.argsort()], y[x.argsort()]) for x, y in curves]
-        ratios.append(np.exp(np.log(there[0] / there[1]).mean()))
-    return ratios
-
-
-compared = {
-    "WS + GN / GN": ("ws-gn", "gn"),
-    "centering only / GN": ("center-gn", "gn"),
-    "scaling only / GN": ("scale-gn", "gn"),
-    "WS + BN / BN": ("ws-bn", "bn"),
-    "WS + BCN / BCN": ("ws-bcn", "bcn"),
-}
-shown = ("loss_range", "predictiveness", "beta", "relative_eigenvalue")
-figure, axes = plt.subplots(2, 2, figsize=(7.2, 4.6), sharex=True, sharey=True)
+# %% tags=["draws"]
 rows = []
-for place, (name, pair) in enumerate(compared.items()):
-    cells = []
-    for axis, measure in zip(axes.flat, shown, strict=True):
-        ratios = at_equal_loss(*pair, measure)
-        cells.append(f"{np.exp(np.log(ratios).mean()):.2f}")
-        axis.plot(ratios, [place] * len(ratios), "o", color=plots.COLORS[pair[1]], markersize=5)
+for name, pair in compared.items():
+    ratios = [np.exp(np.log(at_equal_loss(*pair, m)).mean()) for m in equal]
     accuracy = [np.mean([run.accuracy for run in runs[net].values()]) for net in pair]
-    rows.append([name, *cells, *(f"{100 * one:.1f} %" for one in accuracy)])
-heads = [*(measure.replace("_", " ") for measure in shown), "accuracy", "of the other"]
-display(plots.Table("At equal loss: ratios, means of the seeds", heads, rows))
-for axis, measure in zip(axes.flat, shown, strict=True):
-    axis.axvline(1, color="black", linewidth=0.8)
-    axis.set(title=measure.replace("_", " "), xlabel="ratio at equal loss")
-    plots.plain_log(axis.xaxis, base=2)
-axes[0, 0].set_yticks(range(5), compared)
-axes[0, 0].invert_yaxis()
-plots.panels(figure)
-plt.show()
-nets = sorted({net for pair in compared.values() for net in pair})
-plots.Provenance([run for net in nets for run in runs[net].values()])
+    cells = [*(f"{ratio:.2f}" for ratio in ratios), *(f"{100 * one:.1f} %" for one in accuracy)]
+    rows.append([name, *cells])
+heads = [*(measure.replace("_", " ") for measure in equal), "accuracy", "of the other"]
+plots.Table("At equal loss: ratios, means of the seeds", heads, rows)
 
 # %% [markdown]
 # ## What it shows, and what it doesn't
@@ -355,12 +393,12 @@ plots.Provenance([run for net in nets for run in runs[net].values()])
 # Between two networks it is a matter of measurement. The claim is that the one with WS is smoother: [a ratio at equal loss](#at-equal-loss) below 1, in the mean of the logarithms over the seeds. ([How a verdict comes about](recorded_run.md#verdicts).)
 
 
-# %% tags=["wide"]
+# %% tags=["draws"]
 claims = []
 for name, pair in compared.items():
     # BCN with WS has estimates, without it the batch's statistics: two differences, one measurement.
     confounded = pair == ("ws-bcn", "bcn")
-    for measure in shown:
+    for measure in equal:
         ratios = None if confounded else np.log(at_equal_loss(*pair, measure)).tolist()
         claims.append((f"{name}: {measure.replace('_', ' ')}", ratios, "less"))
 intervals.verdicts("With WS it is smaller, at equal loss", claims, ratios=True)

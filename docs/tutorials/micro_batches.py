@@ -13,13 +13,12 @@
 # %% [markdown]
 # # Micro-batches
 #
-# **The claim**: with Weight Standardization and BCN, training on batches of one or two images works as well as BatchNorm does on large ones, where
-# BatchNorm itself breaks down ([@qiao2019micro]). It is what the method was made for: detection and segmentation have room for no more images on a GPU.
+# A **micro-batch** is what goes through the network at once where no more than one or two images fit into memory. **The claim**: with Weight Standardization and BCN, training on micro-batches works as well as BatchNorm does on
+# large ones, where BatchNorm itself breaks down ([@qiao2019micro]). It is what the method was made for: detection and segmentation have room for no more images on a GPU.
 #
-# "Batches of one" can mean two things. The weights may change after every image, or the gradients of many images may be gathered before they change. We try both
-# on scikit-learn's digits, with a network of five convolutions, and then read the recorded sweep on CIFAR-10.
+# *12 minutes. It helps to know [what BatchNorm computes](../glossary.md#batchnorm) and, for BCN, [its page](../annotated/batch_channel_norm.md).*
 
-# %%
+# %% alt="Test accuracy on CIFAR-10 against batch size from 64 to 1, six methods, lines through the means of the seeds, and a ring for WS + BN at 64, the highest there. BN and BCN fall towards 1, WS + GN is level, GN and LN are level from 16 on and lower at 64." tags=["draws"]
 # %config InlineBackend.figure_formats = ["svg"]
 import matplotlib.pyplot as plt
 import torch
@@ -29,13 +28,61 @@ from torch.nn import functional as F
 
 from labml_ws import BatchChannelNorm, Conv2d
 from labml_ws.batch_channel_norm import BatchNorm
-from labml_ws.experiment import intervals, plots, record
+from labml_ws.experiment import intervals, plots, record, sweep
 from labml_ws.experiment.cifar10 import channel_stats, load, normalize
 from labml_ws.experiment.vgg import VGG
 
 plt.style.use("labml_ws.experiment.house")
 torch.set_num_threads(1)  # the tensors are small: a second thread would only be waited for
 
+groups = sweep.by_batch_size()
+runs = [run for group in groups.values() for run in group]
+moved = [*record.read("estimates"), *groups["ws-bcn", 1]]  # other shares in the estimates
+
+
+def minus(better, worse, start=("bn", 64)):
+    return intervals.differences(groups[better, worse], groups[start])
+
+
+def slow(share):
+    return [run for run in moved if run.config.momentum == share]
+
+
+def mean(runs):
+    return f"{record.mean_spread(sweep.accuracies(runs))[0]:.1f} %"
+
+
+ahead = intervals.interval(minus("ws-gn", 1, ("gn", 1)))
+fall = intervals.interval(minus("bn", 1))
+level = intervals.interval(minus("ws-gn", 1, ("ws-gn", 64)))
+shares = sorted({run.config.momentum for run in moved})
+slowest = intervals.interval(intervals.differences(slow(shares[0]), groups["bn", 64]))
+usual = intervals.interval(minus("ws-bcn", 1))
+figure, axis = plt.subplots(figsize=(4.8, 4))
+sweep.draw(axis, groups)
+display(
+    plots.InShort(
+        [
+            f"**BatchNorm falls** from {mean(groups['bn', 64])} at 64 images per step to {mean(groups['bn', 1])} at one: {fall} points, n = {fall.n}. "
+            "[Why](small_batches.md#why-batchnorm-gets-worse).",
+            f"**WS + GN doesn't fall**: {mean(groups['ws-gn', 64])} at 64, {mean(groups['ws-gn', 1])} at one ({level}; that it is the same to within a point is {intervals.verdict(level, 'same')}). "
+            f"At one it is {ahead} points ahead of GN.",
+            f"**WS + BCN keeps up if its estimates move slowly**: at one image it is {slowest} points from BatchNorm at 64 if each image has a share of {shares[0]:g} in the estimates, and {usual} with the usual 0.1.",
+        ],
+        "which method is best. All have one learning rate, the best of four for WS + GN and not for the others; the budget is 8,000 images, 4 epochs and three seeds, on 32×32 pixels. "
+        "[More](#what-this-shows-and-what-it-doesnt).",
+    )
+)
+plt.show()
+plots.Provenance(runs)
+
+# %% [markdown]
+# Lines go through the means, dots are single runs; lines are drawn through with WS, dashed without. WS + BCN is the one with estimated statistics, BCN takes those of its batch.
+#
+# "Batches of one" can mean two things. The weights may change after every image, or the gradients of many images may be gathered before they change. We try both
+# on scikit-learn's digits, with a network of five convolutions, and then read the recorded sweep on CIFAR-10.
+
+# %%
 BLOCKS = [[8], [16], [32], [32], [32]]
 METHODS = {
     "bn": (nn.Conv2d, BatchNorm),
@@ -108,7 +155,7 @@ except ValueError as error:
 # We test as usual, with the running statistics, and BatchNorm at a batch size of 1 once more *as trained*, where it normalizes each test image by itself.
 
 
-# %% alt="Test accuracy on digits for batch sizes 16, 4 and 1, a dot per seed. WS + GN and WS + BCN stay level or rise. BN falls at batch size 1; hollow dots show that it does better there when each test image is normalized by itself." tags=["wide", "computed"]
+# %%
 def train(net, batch_size):
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05 * batch_size / 64, momentum=0.9)
     for batch in torch.randperm(len(x)).split(batch_size):
@@ -124,6 +171,7 @@ def accuracy(net, size):
     return 100 * (logits.argmax(dim=1) == test_y).float().mean().item()
 
 
+# %% alt="Test accuracy on digits for batch sizes 16, 4 and 1, a dot per seed. WS + GN and WS + BCN stay level or rise. BN falls at batch size 1; hollow dots show that it does better there when each test image is normalized by itself." tags=["draws", "computed"]
 sizes = (16, 4, 1)
 lines = []
 figure, axes = plt.subplots(1, 3, figsize=(7.2, 2.9), sharey=True)
@@ -153,64 +201,22 @@ for label, size, found in lines:
 #
 # ## On CIFAR-10
 #
-# The same rule, six methods, smaller and smaller batches: the VGG at a quarter of its width, 8,000 training images, four epochs, three seeds. A batch size of 1 takes 32,000 steps, one
-# of 64 takes 500. At 64 the learning rate is 0.025, [for every method](recorded_run.md#rates). Lines go through the means, dots are single runs; lines are drawn through with WS, dashed without. WS + BCN is the one with estimated statistics; BCN takes those of its batch.
-# WS + BN ran at 64 only, which is the one blue dot with a ring.
+# The figure at the top, in numbers. The same rule, six methods, smaller and smaller batches: the VGG at a quarter of its width, 8,000 training images, four epochs, three seeds. A batch size of 1 takes 32,000 steps, one
+# of 64 takes 500. At 64 the learning rate is 0.025, [for every method](recorded_run.md#rates). The mean ± the standard deviation of three seeds; WS + BN ran at 64 only. Then BatchNorm in training mode, over its last epoch.
 
-# %% alt="Test accuracy on CIFAR-10 against batch size from 64 to 1, six methods, lines through the means of the seeds, and a ring for WS + BN at 64, the highest there. BN and BCN fall towards 1, WS + GN is level, GN and LN are level from 16 on and lower at 64." tags=["wide"]
-NETS = ("bn", "gn", "ln", "ws-gn", "bcn", "ws-bcn")
-at_64 = [run for run in record.read("methods") if run.net in (*NETS, "ws-bn")]
-runs = at_64 + record.read("batches")
-results, groups = {}, {}
-for run in runs:
-    size, seeds = run.config.batch_size, results.setdefault(run.net, {})
-    seeds.setdefault(size, []).append(100 * run.accuracy)
-    groups.setdefault((run.net, size), []).append(run)
-sizes = sorted(results["bn"], reverse=True)
-figure, axis = plt.subplots(figsize=(4.8, 3.8))
-for name in NETS:
-    means = [record.mean_spread(results[name][size])[0] for size in sizes]
-    axis.plot(sizes, means, **plots.look(name))
-    for size in sizes:
-        dots = [size] * len(results[name][size]), results[name][size]
-        axis.plot(*dots, ".", color=plots.look(name)["color"], alpha=0.6)
-best, _ = record.mean_spread(results["ws-bn"][64])
-axis.plot(64, best, "o", color=plots.look("ws-bn")["color"], markersize=6, fillstyle="none")
-axis.annotate("WS + BN", (64, best), (8, 2), textcoords="offset points", color="C0")
-axis.set_xscale("log", base=2)
-axis.set_xticks(sizes, sizes)
-axis.set(xlim=(80, 0.9), ylim=(None, 61), xlabel="batch size", ylabel="test accuracy (%)")
-plots.label_ends(axis)
-plt.show()
-plots.Provenance(runs)
-
-
-# %% [markdown]
-# One thing is odd: GN and LN are better at 16 and less than at 64. What GroupNorm computes does not depend on the batch at all, so this says something about the
-# training: in proportion to the batch, a rate of 0.025 at 64 [was too high](recorded_run.md#rates) for these two, and many small steps forgive that. They are too low on the left, and what is better than they are there is too far ahead.
-#
-# In numbers: the mean ± the standard deviation of three seeds. Then BatchNorm in training mode, over its last epoch.
-
-
-# %%
-def cell(name, size):
-    seeds = results[name].get(size)
-    return "{:.1f} ± {:.1f}".format(*record.mean_spread(seeds)) if seeds else "not run"
-
-
-rows = [
-    [plots.look(name)["label"], *(cell(name, size) for size in sizes)]
-    for name in (*NETS, "ws-bn")
-]
-display(plots.Table("Test accuracy (%), by batch size", [str(size) for size in sizes], rows))
+# %% tags=["draws"]
+display(sweep.table(groups))
 print("diverged:", ", ".join(run.name for run in runs if run.diverged) or "none")
 for size in (64, 1):
     last = [run.kind("epoch")[-1]["train_accuracy"] for run in groups["bn", size]]
     in_training, _ = record.mean_spread([100 * accuracy for accuracy in last])
-    evaluated, _ = record.mean_spread(results["bn"][size])
+    evaluated, _ = record.mean_spread(sweep.accuracies(groups["bn", size]))
     print(f"BN at {size:2}: {in_training:.1f} % in training, {evaluated:.1f} % evaluated")
 
 # %% [markdown]
+# One thing is odd: GN and LN are better at 16 and less than at 64. What GroupNorm computes does not depend on the batch at all, so this says something about the
+# training: in proportion to the batch, a rate of 0.025 at 64 [was too high](recorded_run.md#rates) for these two, and many small steps forgive that. They are too low on the left of the figure, and what is better than they are there is too far ahead.
+#
 # At 64 BatchNorm does better when it is evaluated than while it trains, on images that are augmented, averaged over an epoch in which it still learns. At 1 it is the other way round: part of what it loses is, as on the digits, that its running statistics
 # describe something it has never computed. The larger part it hasn't learned.
 #
@@ -219,46 +225,33 @@ for size in (64, 1):
 # BCN's estimates take over a share of each batch's statistics, by default 0.1. That looks back over about ten batches: 640 images at 64, ten at 1. So here is WS + BCN at a
 # batch size of 1 with other shares. The gray lines are other methods at a batch size of 1.
 
-# %% alt="Test accuracy of WS + BCN at a batch size of 1 against the share of each image in its running estimates, from 0.001 to 0.3, with WS + GN, BCN and BN as horizontal lines." tags=["wide"]
+# %% alt="Test accuracy of WS + BCN at a batch size of 1 against the share of each image in its running estimates, from 0.001 to 0.3, with WS + GN, BCN and BN as horizontal lines." tags=["draws"]
 others = ("ws-gn", "bcn", "bn")
-single = [run for run in runs if run.config.batch_size == 1]
-moved = [*record.read("estimates"), *(run for run in single if run.net == "ws-bcn")]
-shares = {}
-for run in sorted(moved, key=lambda run: run.config.momentum):
-    shares.setdefault(run.config.momentum, []).append(100 * run.accuracy)
+by_share = {share: sweep.accuracies(slow(share)) for share in shares}
 figure, axis = plt.subplots(figsize=(4.8, 3))
-means = [record.mean_spread(values)[0] for values in shares.values()]
-axis.plot([*shares], means, **plots.look("ws-bcn"))
-for share, values in shares.items():
+means = [record.mean_spread(values)[0] for values in by_share.values()]
+axis.plot(shares, means, **plots.look("ws-bcn"))
+for share, values in by_share.items():
     axis.plot([share] * len(values), values, ".", color=plots.look("ws-bcn")["color"])
 for name in others:
-    level, _ = record.mean_spread(results[name][1])
+    level, _ = record.mean_spread(sweep.accuracies(groups[name, 1]))
     label = plots.look(name)["label"]
     axis.plot([min(shares), max(shares)], [level, level], "C4", label=label)
 plots.plain_log(axis.xaxis)
 axis.set(xlabel="share of an image in the estimates", ylabel="test accuracy (%)")
 plots.label_ends(axis)
 plt.show()
-for share, values in shares.items():
+for share, values in by_share.items():
     print(f"{share:5g}: {'{:.1f} ± {:.1f} %'.format(*record.mean_spread(values))}")
-plots.Provenance([*moved, *(run for run in single if run.net in others)])
+plots.Provenance([*moved, *(run for name in others for run in groups[name, 1])])
 
 # %% [markdown]
 # ## What this shows, and what it doesn't
 #
-# The claim is a comparison of two corners of the figure [on CIFAR-10](#on-cifar-10): WS with BCN, or with another norm that needs no batch, at a batch size of 1, against BatchNorm at 64. *As good* means at worst one
+# The claim is a comparison of two corners of [the figure at the top](#micro-batches): WS with BCN, or with another norm that needs no batch, at a batch size of 1, against BatchNorm at 64. *As good* means at worst one
 # point behind. How a verdict comes about is [said elsewhere](recorded_run.md#verdicts); $r$ is the share of an image in the estimates.
 
-
-# %% tags=["wide"]
-def minus(better, worse, start=("bn", 64)):
-    return intervals.differences(groups[better, worse], groups[start])
-
-
-def slow(share):
-    return [run for run in moved if run.config.momentum == share]
-
-
+# %% tags=["draws"]
 reference = groups["bn", 64]
 intervals.verdicts(
     "A batch of 1, one rate for all (points)",

@@ -14,17 +14,18 @@
 # # What it costs
 #
 # WS is work on weights: so much per step, however many images there are. What should it cost at least, what does it cost here and in other forms, and when
-# does it not matter? Every time below is a ratio within one run, `make bench`: the forms take turns, each starts from cold caches, and a number is the median over
-# the rounds, with the quartiles in brackets.
+# does it not matter?
+#
+# *4 minutes. It helps to know [that WS is a layer norm of the weight](../annotated/standardization.md#the-same-in-one-kernel).*
 
-# %%
+# %% alt="One panel: time of a training step over that of the plain convolution against the images per step, from 1 to 32, for the layer of this project and for the floor. Both lines come down towards 1." tags=["draws"]
 # %config InlineBackend.figure_formats = ["svg"]
 import json
 
 import matplotlib.pyplot as plt
 from IPython.display import HTML, display
 
-from labml_ws.experiment.plots import Table, label_ends
+from labml_ws.experiment.plots import InShort, Table, label_ends
 from labml_ws.experiment.record import records
 
 plt.style.use("labml_ws.experiment.house")
@@ -63,13 +64,57 @@ def grid(title, table, device="cpu"):
     display(Table(title, forms, [[p, *(cells.get((p, f), "") for f in forms)] for p in places]))
 
 
+def time(table, place, form="ours"):
+    found = {(row["row"], row["form"]): cell(row) for row in rows(table)}
+    return found[place, form]
+
+
+figure, axis = plt.subplots(figsize=(4.8, 3))
+found = rows("batch")
+for form, label in (("ours", "WS"), ("floor", "floor")):
+    line = [row for row in found if row["form"] == form]
+    images = [int(row["row"]) for row in line]
+    axis.fill_between(
+        images, [row["low"] for row in line], [row["high"] for row in line], alpha=0.2
+    )
+    axis.plot(images, [row["ratio"] for row in line], label=label)
+axis.axhline(1, color="gray", linewidth=0.8)
+axis.set_xscale("log", base=2)
+axis.set_xticks(images, [str(n) for n in images])
+axis.set_xlabel("images per step")
+axis.set_ylabel("time ÷ plain")
+label_ends(axis)
+counted = bench["cpu"]["traffic"]
+ours, others = counted["ours"], counted["authors"]
+largest = str(max(images))
+display(
+    InShort(
+        [
+            f"**With one image per step a convolution with WS takes {time('batch', '1')} times as long** as without, with {largest} images {time('batch', largest)} times.",
+            f"**It moves what it must**: {ours['reads']:.0f} times the size of a weight read and {ours['writes']:.0f} written, in {ours['kernels']:.0f} kernels; the authors' code {others['reads']:.0f} and {others['writes']:.0f}, in {others['kernels']:.0f}.",
+            "**At inference it costs nothing**, once it is [folded in][labml_ws.convert.fold].",
+        ],
+        "a GPU. These are ratios on one CPU, of one convolution; in brackets the quartiles."
+        + (
+            " This record is a quick trial on a busy machine: read nothing from its times."
+            if bench["cpu"]["quick"]
+            else ""
+        ),
+    )
+)
+plt.show()
+provenance()
+
 # %% [markdown]
+# Every time is a ratio within one run, `make bench`: the forms take turns, each starts from cold caches, and a number is the median over
+# the rounds, with the quartiles in brackets.
+#
 # ## Goals and what came out
 #
 # For WS the goal is a tenth over the floor, which is [explained below](#where-the-time-goes); for what is shared over micro-batches, and for BCN, it is the plain layer and
 # a little.
 
-# %% tags=["wide"]
+# %% tags=["draws"]
 names = {"weights": "WS", "once": "WS once, 8 micro-batches", "norms": "BCN", "networks": ""}
 aims = [
     [
@@ -88,31 +133,11 @@ provenance()
 # ## When it matters
 #
 # The convolution's work grows with the images and that of WS doesn't. So WS is felt at one or two images per step and on small feature maps, and at a usual batch it is lost in the
-# noise.
-
-# %% alt="One panel: time of a training step over that of the plain convolution against the images per step, from 1 to 32, for the layer of this project and for the floor. Both lines come down towards 1."
-figure, axis = plt.subplots(figsize=(4.8, 3))
-found = rows("batch")
-for form, label in (("ours", "WS"), ("floor", "floor")):
-    line = [row for row in found if row["form"] == form]
-    images = [int(row["row"]) for row in line]
-    axis.fill_between(
-        images, [row["low"] for row in line], [row["high"] for row in line], alpha=0.2
-    )
-    axis.plot(images, [row["ratio"] for row in line], label=label)
-axis.axhline(1, color="gray", linewidth=0.8)
-axis.set_xscale("log", base=2)
-axis.set_xticks(images, [str(n) for n in images])
-axis.set_xlabel("images per step")
-axis.set_ylabel("time ÷ plain")
-label_ends(axis)
-plt.show()
-provenance()
-
-# %% [markdown]
+# noise: the figure [at the top](#what-it-costs).
+#
 # With the fan-in both grow together, and with depth as well:
 
-# %%
+# %% tags=["draws"]
 for table, title in (("fan-in", "Fan-in"), ("depth", "Layers in turn, with GroupNorm")):
     grid(f"{title}: time over the plain convolution", table)
 provenance()
@@ -126,8 +151,7 @@ provenance()
 #
 # These are counts, of what each kernel takes and gives, and hold on any machine; a test holds the layers to theirs.
 
-# %%
-counted = bench["cpu"]["traffic"]
+# %% tags=["draws"]
 lines = [[form, *(f"{n:g}" for n in values.values())] for form, values in counted.items()]
 display(
     Table("Forward and backward, in sizes of the weight", ["kernels", "read", "written"], lines)
@@ -136,14 +160,14 @@ display(
 # %% [markdown]
 # And what they take:
 
-# %% tags=["wide"]
+# %% tags=["draws"]
 grid("One convolution: time over the plain one", "weights")
 provenance()
 
 # %% [markdown]
 # What a step keeps for backward is the other price: $\hat W$, which the convolution needs, and with it what a form has saved on its way.
 
-# %%
+# %% tags=["draws"]
 first = rows("weights")[0]["row"]
 kept = {row["form"]: row["saved"] for row in rows("weights") if row["row"] == first}
 saved = [[form, f"{value / 2**20:.2f}"] for form, value in kept.items()]
@@ -154,7 +178,7 @@ display(Table(f"Kept for backward beyond weight and input, {first}", ["MiB"], sa
 #
 # Where gradients are gathered, [`standardize_once`](../annotated/once.md) pays the price of WS once for all of them.
 
-# %%
+# %% tags=["draws"]
 grid("Eight micro-batches of one image: time over the plain convolution", "once")
 provenance()
 
@@ -164,7 +188,7 @@ provenance()
 # [BCN](../annotated/batch_channel_norm.md) is two normalizations in one. Compared with `nn.BatchNorm2d` in a training step, 64 images, and last a VGG with WS and BCN compared
 # with the same network with BatchNorm, optimizer included.
 
-# %% tags=["wide"]
+# %% tags=["draws"]
 grid("Normalization: time over BatchNorm", "norms")
 grid("Training step: time over the network with BatchNorm", "networks")
 provenance()
@@ -177,7 +201,7 @@ provenance()
 # `MALLOC_TRIM_THRESHOLD_` and `MALLOC_MMAP_THRESHOLD_` set to 1000000000 before Python starts, which keeps the memory. It's worth setting for training on a CPU, too. Here is the same layer
 # with the allocator as it is:
 
-# %%
+# %% tags=["draws"]
 place = rows("allocator")[0]["row"]
 compared = {
     "kept": [row for row in rows("weights") if row["row"] == place],
@@ -204,7 +228,7 @@ provenance()
 # `make bench` measures the same tables where there is one. Where none was at hand, all that can be said is an **estimate**: the counted traffic over a memory bandwidth, here 1 TB/s, without
 # what it takes to start a kernel (some microseconds each, which small weights will feel more than this) and without what a cache saves. Another bandwidth divides the times.
 
-# %%
+# %% tags=["draws"]
 if "cuda" in bench:
     grid("One convolution: time over the plain one", "weights", "cuda")
     grid("Eight micro-batches of one image", "once", "cuda")

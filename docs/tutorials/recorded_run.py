@@ -13,15 +13,13 @@
 # %% [markdown]
 # # Results
 #
-# Every number about training on CIFAR-10 comes from a run whose [record](../annotated/record.md) lies in `docs/runs`: the command, the settings, a fingerprint of the
-# data, versions, hardware, and the metrics as they were written. This page reads those files. Where the code that a run depends on has changed since, the page
-# [cannot be built][labml_ws.experiment.record.Run.check].
+# Every recorded training run of this site: what came out, against what the papers say.
 #
-# `make results DATA=folder` records what is missing; remove a folder of `docs/runs` first to repeat its run. On the same machine, with one thread, it gives
-# the same metrics to the last digit.
+# *12 minutes for all, one for this section. It helps to know [the names of the methods](../use.md#which-normalization-does-what).*
 
-# %%
+# %% alt="Test accuracy on CIFAR-10 against batch size from 64 to 1, six methods, lines through the means of the seeds, and a ring for WS + BN at 64, the highest there. BN and BCN fall towards 1, WS + GN is level, GN and LN are level from 16 on and lower at 64." tags=["draws"]
 # %config InlineBackend.figure_formats = ["svg"]
+from functools import partial
 from html import escape
 from itertools import groupby
 
@@ -30,10 +28,12 @@ import torch
 from IPython.display import HTML, display
 from torch.utils.flop_counter import FlopCounterMode
 
+from labml_ws.experiment import sweep
 from labml_ws.experiment.config import build
-from labml_ws.experiment.intervals import differences, verdicts
-from labml_ws.experiment.plots import Provenance, Table, label_ends, look, panels
+from labml_ws.experiment.intervals import differences, interval, verdict, verdicts
+from labml_ws.experiment.plots import InShort, Provenance, Table, label_ends, look, panels
 from labml_ws.experiment.record import mean_spread, read
+from labml_ws.experiment.runs import by_seed, progress
 
 plt.style.use("labml_ws.experiment.house")
 
@@ -49,35 +49,84 @@ EXPERIMENTS = [
     "digits",
 ]
 recorded = {name: read(name) for name in EXPERIMENTS}
+groups = sweep.by_batch_size()
+
+
+def of(net):
+    return [r for name in ("methods", "conventions") for r in recorded[name] if r.net == net]
+
+
+def minus(better, worse):
+    return differences(of(better), of(worse))
+
+
+def found(better, worse, claim="more"):
+    """The difference at a batch of 64, and the verdict."""
+    one = interval(minus(better, worse))
+    return f"{one} points, n = {one.n}: {verdict(one, claim)}"
+
+
+fall = interval(differences(groups["bn", 1], groups["bn", 64]))
+level = interval(differences(groups["ws-gn", 1], groups["ws-gn", 64]))
+figure, axis = plt.subplots(figsize=(4.8, 4))
+sweep.draw(axis, groups)
+display(
+    InShort(
+        [
+            f"**With one image per step** BatchNorm is at {fall} points of what it had with 64, WS + GN at {level}. [More](micro_batches.md).",
+            f"**WS adds to GroupNorm** {found('ws-gn', 'gn')}, **and to BatchNorm** {found('ws-bn', 'bn')}.",
+            f"**WS + GN against BatchNorm**, 64 images: {found('ws-gn', 'bn')}.",
+        ],
+        "where long training ends, or which method is best: 8,000 images of CIFAR-10, 4 epochs, three seeds, and [one learning rate for all](#rates), which suits WS + GN. Every claim with its interval is in the [verdicts](#verdicts).",
+    )
+)
+plt.show()
+display(sweep.table(groups))
+Provenance([run for group in groups.values() for run in group])
+
+# %% [markdown]
+# In the table a mean of three seeds ± their standard deviation.
+#
+# Each number about training on CIFAR-10 comes from a run whose [record](../annotated/record.md) lies in `docs/runs`: the command, the settings, a fingerprint of the
+# data, versions, hardware, and the metrics as they were written. This page reads those files. Where the code that a run depends on has changed since, the page
+# [cannot be built][labml_ws.experiment.record.Run.check].
+#
+# `make results DATA=folder` records what is missing; remove a folder of `docs/runs` first to repeat its run. On the same machine, with one thread, it gives
+# the same metrics to the last digit.
+
+# %%
 print(f"{sum(map(len, recorded.values()))} runs in {len(recorded)} experiments")
 hours = sum(run.rows[-1]["seconds"] for runs in recorded.values() for run in runs) / 3600
 print(f"{hours:.1f} hours of one thread, on a shared machine")
 
 
 # %% [markdown]
-# What a row of the tables below is: runs that differ in nothing but the seed, under the name of their folders (`ws-` is with WS, `none` without a normalization; `unbiased` is WS with $I - 1$, `eps-outside` WS with $\epsilon$ outside the root), with the mean of their test accuracies, their spread, which is the standard deviation of the sample, and each of them. A run whose loss stopped being finite has no accuracy: it says *diverged*.
+# A row of the tables below is a method: runs that differ in nothing but the seed, with the mean of their test accuracies, their spread, which is the standard deviation of the sample, and each of them. A run whose loss stopped being finite has no accuracy: it says *diverged*.
 
 
-# %%
-def without_seed(run):
-    return run.folder.name.partition("-seed")[0]
+# %% tags=["draws"]
+STEPS = {
+    "center-gn": "centering only + GN",
+    "scale-gn": "scaling only + GN",
+    "unbiased-gn": "WS + GN, I \N{MINUS SIGN} 1",
+    "eps-outside-gn": "WS + GN, eps outside the root",
+    "ws-gn-ws-classifier": "WS + GN, classifier too",
+}
 
 
-def table(title, runs, order=None):
-    """The best first, or in the `order` of a key."""
-    rows = []
-    for name, group in groupby(sorted(runs, key=without_seed), without_seed):
-        group = list(group)
-        average, spread = mean_spread([100 * run.accuracy for run in group])
-        each = "\N{EN SPACE}".join(
-            "diverged" if run.diverged else f"{100 * run.accuracy:.1f}" for run in group
-        )
-        failed = any(run.diverged for run in group)
-        cells = [name, *(["", ""] if failed else [f"{average:.1f}", f"{spread:.1f}"]), each]
-        rows.append((order(group[0]) if order else -average, cells))
-    heads = ["mean", "spread", "each seed"]
-    return Table(f"{title}: test accuracy (%)", heads, [cells for _, cells in sorted(rows)])
+def method(run):
+    """A method's name, with what sets it apart in its experiment."""
+    name = STEPS.get(run.net) or look(run.net)["label"]
+    config, experiment = run.config, run.name.partition("/")[0]
+    special = {
+        "driven": f"drive {config.drive:g}",
+        "batches": f"{config.batch_size} per step",
+        "estimates": f"a share of {config.momentum:g}",
+    }
+    return ", ".join(filter(None, [name, special.get(experiment, "")]))
 
+
+table = partial(by_seed, name=method)
 
 # %% [markdown]
 # ## Full width
@@ -96,26 +145,10 @@ def table(title, runs, order=None):
 # Left, the loss of single training batches: cross-entropy with the natural logarithm, hence *nats*. Right, after every epoch, the accuracy on the 10,000
 # test images, which are neither augmented nor trained on.
 
-# %% alt="Left: training loss against epochs for the full-width and the quarter-width run, falling. Right: test accuracy after each epoch, rising." tags=["wide"]
+# %% alt="Left: training loss against epochs for the full-width and the quarter-width run, falling. Right: test accuracy after each epoch, rising." tags=["draws"]
 large = recorded["full-width"] + recorded["quarter-width"]
 figure, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.2))
-for run in large:
-    steps = run.kind("step")
-    length = max(row["step"] for row in steps)
-    time = [row["epoch"] - 1 + row["step"] / length for row in steps]
-    left.plot(time, [row["loss"] for row in steps], linewidth=0.8)
-    accuracy = [100 * row["test_accuracy"] for row in run.kind("epoch")]
-    right.plot(range(1, len(accuracy) + 1), accuracy, "o-", markersize=4)
-    right.annotate(
-        run.name,
-        (len(accuracy), accuracy[-1]),
-        xytext=(0, -28 if len(accuracy) > 9 else 10),
-        textcoords="offset points",
-        ha="right" if len(accuracy) > 9 else "left",
-        color=right.get_lines()[-1].get_color(),
-    )
-left.set(xlabel="epoch", ylabel="training loss (nats)", ylim=(0, None))
-right.set(xlabel="epoch", ylabel="test accuracy (%)")
+progress(left, right, large)
 panels(figure)
 plt.show()
 Provenance(large)
@@ -139,7 +172,7 @@ Provenance(large)
 # One seed of six methods at four learning rates, to choose *one* for all of them: the one with the best mean accuracy over the methods. Everything after that uses
 # it, in proportion to the batch size.
 
-# %% alt="Test accuracy against the learning rate on a logarithmic axis, a line for each of six methods." tags=["wide"]
+# %% alt="Test accuracy against the learning rate on a logarithmic axis, a line for each of six methods." tags=["draws"]
 figure, axis = plt.subplots(figsize=(4.8, 3.4))
 for net, group in groupby(recorded["rates"], lambda run: run.net):
     points = sorted((run.config.learning_rate, 100 * run.accuracy) for run in group)
@@ -168,14 +201,20 @@ print(f"used from here on: {used:g}")
 # It is one rate for six methods, and the best one for *one* of them, WS + GN. The others would have preferred a higher one, or, GN and LN, a lower: they fall over the whole grid, so that their best rate
 # lies beyond its edge and isn't known. That flatters WS + GN wherever it is compared. (The last pair differs in its statistics as well: WS + BCN has estimates, BCN those of its batch.)
 
-# %% tags=["wide"]
+# %% tags=["draws"]
 by_rate, best, rows = {}, {}, []
 for run in recorded["rates"]:
     by_rate.setdefault(run.net, {})[run.config.learning_rate] = 100 * run.accuracy
 for net, accuracies in by_rate.items():
     best[net] = max(accuracies, key=accuracies.get)
     edge = ", at the edge" if best[net] in (rates[0], rates[-1]) else ""
-    rows.append([net, *(f"{accuracies[rate]:.1f}" for rate in rates), f"{best[net]:g}{edge}"])
+    rows.append(
+        [
+            look(net)["label"],
+            *(f"{accuracies[rate]:.1f}" for rate in rates),
+            f"{best[net]:g}{edge}",
+        ]
+    )
 display(
     Table("One seed: test accuracy (%) by rate", [*(f"{r:g}" for r in rates), "best"], rows)
 )
@@ -183,7 +222,8 @@ print(f"difference in points, one seed     at {used:g}     each at its best")
 for better, worse in (("bn", "ws-gn"), ("ws-gn", "gn"), ("ws-bcn", "bcn")):
     one = by_rate[better][used] - by_rate[worse][used]
     own = by_rate[better][best[better]] - by_rate[worse][best[worse]]
-    print(f"{f'{better} - {worse}':28} {one:+14.1f} {own:+20.1f}")
+    pair = f"{look(better)['label']} - {look(worse)['label']}"
+    print(f"{pair:28} {one:+14.1f} {own:+20.1f}")
 
 # %% [markdown]
 # ## Methods
@@ -191,7 +231,7 @@ for better, worse in (("bn", "ws-gn"), ("ws-gn", "gn"), ("ws-bcn", "bcn")):
 # Every method at a batch of 64, three seeds. While they trained they were [measured](../annotated/measure.md#labml_ws.experiment.measure.snapshot); what came out is the subject of
 # [Gradients](gradients.md), [Loss landscape](landscape.md) and [Elimination singularities](singularities.md).
 
-# %% alt="Test accuracy after each of four epochs, the mean of three seeds, a line for each of eight methods." tags=["wide"]
+# %% alt="Test accuracy after each of four epochs, the mean of three seeds, a line for each of eight methods." tags=["draws"]
 figure, axis = plt.subplots(figsize=(4.8, 3.8))
 for net, group in groupby(recorded["methods"], lambda run: run.net):
     if net.startswith(("center", "scale")):
@@ -206,7 +246,7 @@ Provenance([r for r in recorded["methods"] if not r.net.startswith(("center", "s
 # %% [markdown]
 # Where they end, with the two steps of WS one by one:
 
-# %% tags=["hide-code", "wide"]
+# %% tags=["draws"]
 table("Methods", recorded["methods"])
 
 # %% [markdown]
@@ -215,16 +255,16 @@ table("Methods", recorded["methods"])
 # BatchNorm with each channel [moved away from mean 0](../annotated/ablations.md), by random constants of a standard deviation of 1, 2 or 4. The further, the worse it trains
 # ([what dies on the way](singularities.md#driven-there-on-purpose)).
 
-# %% tags=["hide-code", "wide"]
+# %% tags=["draws"]
 table("Driven", recorded["driven"])
 
 # %% [markdown]
 # ## Conventions
 #
 # Does it matter whether the variance is divided by $I$ or by $I - 1$, and whether $\epsilon$ is inside or outside the root? What if nothing normalizes after a standardized convolution, or
-# the classifier is standardized, too? The rows to compare with are `ws-gn`, `gn` and `none`, from [methods](#methods).
+# the classifier is standardized, too? The rows to compare with are WS + GN, GN and no norm, from [methods](#methods).
 
-# %% tags=["hide-code", "wide"]
+# %% tags=["draws"]
 table(
     "Conventions",
     [
@@ -241,15 +281,15 @@ table(
 #
 # Batch sizes below 64 (those of 64 are in [methods](#methods)). The picture is in [Micro-batches](micro_batches.md).
 
-# %% tags=["hide-code", "wide"]
+# %% tags=["draws"]
 table("Batches", recorded["batches"], lambda run: (run.net, -run.config.batch_size))
 
 # %% [markdown]
 # ## Estimates
 #
-# WS + BCN at a batch size of 1 with running estimates that move at other speeds than 0.1 ([why](micro_batches.md#how-fast-should-an-estimate-move)). The row to compare with is `ws-bcn-batch1`.
+# WS + BCN at a batch size of 1 with running estimates that move at other speeds than 0.1 ([why](micro_batches.md#how-fast-should-an-estimate-move)). The row to compare with is WS + BCN, 1 per step, [above](#batches).
 
-# %% tags=["hide-code", "wide"]
+# %% tags=["draws"]
 table("Estimates", recorded["estimates"], lambda run: run.config.momentum)
 
 # %% [markdown]
@@ -266,15 +306,7 @@ table("Estimates", recorded["estimates"], lambda run: run.config.momentum)
 # all over the interval, *contradicted* where nowhere, *undecided* where the interval has room for both. Two methods are *the same* if a point between them is the most that the interval allows.
 
 
-# %% tags=["wide"]
-def of(net):
-    return [r for name in ("methods", "conventions") for r in recorded[name] if r.net == net]
-
-
-def minus(better, worse):
-    return differences(of(better), of(worse))
-
-
+# %% tags=["draws"]
 verdicts(
     "At a batch of 64 and a rate of 0.025",
     [
@@ -334,12 +366,12 @@ for run in recorded["digits"]:
 # On a screen each line opens: the command, and the record, which is `config.json` and the rows of `metrics.jsonl`. All are in `docs/runs`.
 
 
-# %% tags=["hide-code", "wide"]
+# %% tags=["wide", "draws"]
 def listing(name, runs):
     items = "".join(
         f'<li><a href="../runs/{run.name}/config.json">{run.name}</a> '
         f'(<a href="../runs/{run.name}/metrics.jsonl" aria-label="metrics of {run.name}">metrics</a>), '
-        f"{run.rows[-1]['seconds'] / 60:.1f} min<br><code>{escape(run.about['command'])}</code></li>"
+        f"{run.rows[-1]['seconds'] / 60:.1f} min<br><code>{escape(run.command)}</code></li>"
         for run in runs
     )
     return f"<details><summary>{name}: {len(runs)} run{'s' * (len(runs) > 1)}</summary><ul>{items}</ul></details>"

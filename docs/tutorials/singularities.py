@@ -18,10 +18,9 @@
 # BatchNorm does by design, and BCN brings its guarantee to a channel norm ([@qiao2019rethinking]). Weight Standardization helps GroupNorm on the way
 # ([@qiao2019micro]).
 #
-# We switch on a counter, first on a network that trains while you wait. It is the [VGG](../annotated/vgg.md) at a sixteenth of its width, 264 channels in 13 layers, on
-# scikit-learn's digits: one epoch, 45 steps of SGD, three seeds.
+# *11 minutes. It helps to know [what GroupNorm and BatchNorm normalize](../use.md#which-normalization-does-what).*
 
-# %%
+# %% alt="Two panels against training steps. Above, nearly dead channels: all networks without WS start at two to five percent; BN and BCN are at zero from step 100, the one without normalization falls nearly to zero by step 300, LN and GN to one to two percent; those with WS stay near zero. Below, mean distance from BatchNorm's statistics: LN and GN end at about a half, WS + GN at a fifth, BN and BCN near zero." tags=["draws"]
 # %config InlineBackend.figure_formats = ["svg"]
 import copy
 from statistics import mean
@@ -41,6 +40,76 @@ torch.set_num_threads(1)  # the tensors are small: a second thread would only be
 
 METHODS = ("none", "ln", "gn", "ws-gn", "bn", "bcn")
 LABELS = {name: plots.look(name)["label"] for name in (*METHODS, "ws-bcn")}
+runs = [run for run in record.read("methods") if run.net in LABELS]
+
+
+def share(row, key="nearly_dead"):
+    return 100 * sum(row[key]) / sum(row["channels"])
+
+
+def minus(better, worse, value):
+    groups = ([run for run in runs if run.net == net] for net in (better, worse))
+    return intervals.differences(*groups, value)
+
+
+def nearly(run):
+    return share(run.kind("measure")[-1])
+
+
+def distance(run):
+    return mean(run.kind("measure")[-1]["distance"])
+
+
+gn = [run for run in runs if run.net == "gn"]
+driven = [run for run in runs if run.net == "bn"] + record.read("driven")
+by_drive = [[run for run in driven if run.config.drive == drive] for drive in (0, 1)]
+
+
+def at_the_end(net, key):
+    return (
+        f"{mean(share(run.kind('measure')[-1], key) for run in runs if run.net == net):.1f} %"
+    )
+
+
+closer = intervals.interval(minus("ws-gn", "gn", distance))
+cost = intervals.interval(intervals.differences(*by_drive[::-1]))
+behind = intervals.interval(minus("gn", "bn", lambda run: 100 * run.accuracy))
+display(
+    plots.InShort(
+        [
+            f"**BatchNorm and BCN end without dead channels** on CIFAR-10 ({at_the_end('bn', 'dead')} and {at_the_end('bcn', 'dead')}), "
+            f"GN with {at_the_end('gn', 'dead')} and LN with {at_the_end('ln', 'dead')} of them.",
+            f"**With WS, GroupNorm has hardly any** ({at_the_end('ws-gn', 'dead')}), and its channels are closer to BatchNorm's statistics: by {closer.mean:.2f} [{closer.low:.2f}, {closer.high:.2f}], n = {closer.n}.",
+            f"**They are unlikely to explain the accuracy**: with {mean(map(nearly, by_drive[1])):.1f} % of its channels nearly dead on purpose (GN: {at_the_end('gn', 'nearly_dead')}) BatchNorm changes by {cost} points; GN is at {behind}.",
+        ],
+        "that a dead channel stays dead: [some come back](#for-good). And at chance, in the small networks below that have yet to learn, it says little about training.",
+    )
+)
+figure, (above, below) = plt.subplots(2, 1, figsize=(4.8, 6), sharex=True)
+named = ("none", "ln", "gn")  # the others all lie at zero
+plots.curves(above, runs, share)
+plots.curves(
+    below, [run for run in runs if run.net != "none"], lambda row: mean(row["distance"])
+)
+for line in above.get_lines():
+    if line.get_label() in {LABELS[net] for net in LABELS if net not in named}:
+        line.set_label("_")
+above.text(250, -0.25, "with WS: at zero; BN, BCN: from step 100", va="top", ha="center")
+above.set(ylabel="nearly dead channels (%)", ylim=(-0.7, None))
+below.set(xlabel="training step", ylabel="distance from BatchNorm", ylim=(-0.08, None))
+for axis in (above, below):
+    plots.label_ends(axis)
+plt.show()
+plots.Provenance(runs)
+
+# %% [markdown]
+# Thick lines are means over the seeds, thin ones single runs; a color is a normalization, drawn through with WS and dashed without. WS + BCN normalizes by running estimates, BCN by the statistics of its batch.
+# [More on this figure](#on-cifar-10-through-training) below.
+#
+# First we switch on a counter on a network that trains while you wait. It is the [VGG](../annotated/vgg.md) at a sixteenth of its width, 264 channels in 13 layers, on
+# scikit-learn's digits: one epoch, 45 steps of SGD, three seeds.
+
+# %%
 images = load("digits")
 statistics = channel_stats(images.train_x)
 x, y = normalize(images.train_x, *statistics), images.train_y
@@ -76,7 +145,7 @@ for name in METHODS:
 # **nearly dead**. The figure has a dot per seed.
 
 
-# %% alt="Share of nearly dead channels on digits after one epoch, a dot per seed. Without normalization more than a half, more than a third, and in one network hardly any; LayerNorm and GroupNorm from two percent to a fifth; WS + GN, BN and BCN none." tags=["wide", "computed"]
+# %% alt="Share of nearly dead channels on digits after one epoch, a dot per seed. Without normalization more than a half, more than a third, and in one network hardly any; LayerNorm and GroupNorm from two percent to a fifth; WS + GN, BN and BCN none." tags=["draws", "computed"]
 def activity(net, x):
     return torch.cat(list(measure.active_fractions(net, [x]).values()))  # [264]
 
@@ -99,12 +168,12 @@ def accuracy(net):
 
 
 for name in METHODS:
-    dead, nearly = (
+    dead, almost = (
         [int((active[name, seed] <= most).sum()) for seed in range(3)] for most in (0, 0.01)
     )
     right = ", ".join(accuracy(nets[name, seed]) for seed in range(3))
     print(
-        f"{LABELS[name]:8} dead {dead}, nearly dead {nearly} of 264 channels, accuracy {right} %"
+        f"{LABELS[name]:8} dead {dead}, nearly dead {almost} of 264 channels, accuracy {right} %"
     )
 
 # %% [markdown]
@@ -156,7 +225,7 @@ for name in ("none", "ln", "gn"):
 # [`channel_statistics`][labml_ws.experiment.measure.channel_statistics] gives mean and standard deviation of each channel behind its normalization, before scale and shift. BatchNorm's are 0 and 1 (the cross),
 # and the distance from there is what the authors' argument is about: a channel far to the left is below zero nearly everywhere. The nearly dead ones are circled.
 
-# %% alt="Four scatter plots of the mean and standard deviation of each channel. GroupNorm: widely spread around (0, 1), nearly dead channels on the left. WS + GN: a narrower cloud. BatchNorm and BCN: close to the cross." tags=["wide", "computed"]
+# %% alt="Four scatter plots of the mean and standard deviation of each channel. GroupNorm: widely spread around (0, 1), nearly dead channels on the left. WS + GN: a narrower cloud. BatchNorm and BCN: close to the cross." tags=["draws", "computed"]
 shown = ("gn", "ws-gn", "bn", "bcn")
 found = {name: measure.channel_statistics(nets[name, 2], [held_out]).values() for name in shown}
 figure, axes = plt.subplots(2, 2, figsize=(4.8, 4.6), sharex=True, sharey=True)
@@ -170,54 +239,28 @@ for axis, name in zip(axes.flat, shown, strict=True):
 plots.panels(figure)
 plt.show()
 for name in shown:
-    distance = torch.cat([layer.distance for layer in found[name]]).mean()
-    print(f"{LABELS[name]:8} mean distance {distance:.2f}")
+    far = torch.cat([layer.distance for layer in found[name]]).mean()
+    print(f"{LABELS[name]:8} mean distance {far:.2f}")
 
 # %% [markdown]
 # ## On CIFAR-10, through training
 #
-# The same counts from the recorded runs: the VGG at a quarter of its width (1,056 channels), 8,000 training images, four epochs, the same learning rate for all, counted on 1,000 test images.
-# In the table below ± is the standard deviation of the three seeds.
-# Thick lines are means over the seeds, thin ones single runs; a color is a normalization, drawn through with WS and dashed without. WS + BCN normalizes by running estimates, BCN by the statistics of its batch.
+# The same counts from the recorded runs, drawn [at the top](#elimination-singularities): the VGG at a quarter of its width (1,056 channels), 8,000 training images, four epochs, the same learning rate for all, counted on 1,000 test images.
+# In the table ± is the standard deviation of the three seeds.
 #
 # Channels are counted in evaluation mode. At step 0 the running statistics have seen nothing: BatchNorm changes nothing yet, and BCN is its channel norm alone. Their dead
 # channels *at the start* are those of a network without batch norm. (Not the same one: without any normalization the convolutions have biases, so the seeds give other weights.)
 
-# %% alt="Two panels against training steps. Above, nearly dead channels: all networks without WS start at two to five percent; BN and BCN are at zero from step 100, the one without normalization falls nearly to zero by step 300, LN and GN to one to two percent; those with WS stay near zero. Below, mean distance from BatchNorm's statistics: LN and GN end at about a half, WS + GN at a fifth, BN and BCN near zero." tags=["wide"]
-runs = [run for run in record.read("methods") if run.net in LABELS]
-
-
-def share(row, key="nearly_dead"):
-    return 100 * sum(row[key]) / sum(row["channels"])
-
-
-figure, (above, below) = plt.subplots(2, 1, figsize=(4.8, 6), sharex=True)
-named = ("none", "ln", "gn")  # the others all lie at zero
-plots.curves(above, runs, share)
-plots.curves(
-    below, [run for run in runs if run.net != "none"], lambda row: mean(row["distance"])
-)
-for line in above.get_lines():
-    if line.get_label() in {LABELS[net] for net in LABELS if net not in named}:
-        line.set_label("_")
-above.text(250, -0.25, "with WS: at zero; BN, BCN: from step 100", va="top", ha="center")
-above.set(ylabel="nearly dead channels (%)", ylim=(-0.7, None))
-below.set(xlabel="training step", ylabel="distance from BatchNorm", ylim=(-0.08, None))
-for axis in (above, below):
-    plots.label_ends(axis)
-plt.show()
-plots.Provenance(runs)
-
-# %% tags=["wide"]
+# %% tags=["draws"]
 rows = []
 for name, label in LABELS.items():
     of_net = [run for run in runs if run.net == name]
     first, last = ([run.kind("measure")[i] for run in of_net] for i in (0, -1))
     dead = [mean(share(row, "dead") for row in rows) for rows in (first, last)]
-    distance = f"{mean(mean(row['distance']) for row in last):.2f}" if name != "none" else ""
+    far = f"{mean(mean(row['distance']) for row in last):.2f}" if name != "none" else ""
     average, spread = record.mean_spread([100 * run.accuracy for run in of_net])
     shares = (f"{value:.1f} %" for value in (*dead, mean(map(share, last))))
-    rows.append([label, *shares, distance, f"{average:.1f} ± {spread:.1f} %"])
+    rows.append([label, *shares, far, f"{average:.1f} ± {spread:.1f} %"])
 heads = ["dead at the start", "dead at the end", "nearly dead", "distance", "test accuracy"]
 display(plots.Table("Channels, and how well the network does at the end", heads, rows))
 for name in ("ln", "gn"):
@@ -234,13 +277,11 @@ for name in ("ln", "gn"):
 # channel off by a constant that is drawn once for all (the same in each of the three runs), with a standard deviation of 1, 2 or 4 of the channel's own ([`Driven`][labml_ws.experiment.ablations.Driven]). Everything else stays, and BatchNorm's own shift may learn to take the constant back. (With ten classes, guessing is right in 10 % of the cases.)
 
 
-# %% alt="Two panels against the drive, 0 to 4. Left: share of nearly dead channels, rising. Right: test accuracy, falling. A dot per seed, a line through the means." tags=["wide"]
+# %% alt="Two panels against the drive, 0 to 4. Left: share of nearly dead channels, rising. Right: test accuracy, falling. A dot per seed, a line through the means." tags=["draws"]
 def nearly_dead(run):
     return run.kind("measure")[-1]["nearly_dead"]
 
 
-gn = [run for run in runs if run.net == "gn"]
-driven = [run for run in runs if run.net == "bn"] + record.read("driven")
 drives = sorted({int(run.config.drive) for run in driven})
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3))
 for axis, value, label in (
@@ -267,21 +308,7 @@ plots.Provenance(driven)
 # At the end of training on CIFAR-10, seed by seed. Shares of channels in points, *fewer* and *closer* as differences from the other. ([How a verdict comes about](recorded_run.md#verdicts).)
 
 
-# %% tags=["wide"]
-def minus(better, worse, value):
-    groups = ([run for run in runs if run.net == net] for net in (better, worse))
-    return intervals.differences(*groups, value)
-
-
-def nearly(run):
-    return share(run.kind("measure")[-1])
-
-
-def distance(run):
-    return mean(run.kind("measure")[-1]["distance"])
-
-
-by_drive = [[run for run in driven if run.config.drive == drive] for drive in (0, 1)]
+# %% tags=["draws"]
 intervals.verdicts(
     "At the end of training on CIFAR-10",
     [

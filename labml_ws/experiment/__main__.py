@@ -2,7 +2,7 @@ r"""
 # The command line
 
 `python -m labml_ws.experiment` trains once. [tyro](https://brentyi.github.io/tyro/) turns [the settings][labml_ws.experiment.config.Config]
-into options, and the comments on them into what `--help` prints.
+into options. What [`--help`][labml_ws.experiment.usage] prints is taken from the comments on them.
 """
 
 import os
@@ -14,13 +14,17 @@ from labml_ws.experiment.checkpoint import Stopped
 from labml_ws.experiment.config import Config
 from labml_ws.experiment.decoding import DataError
 from labml_ws.experiment.train import Training
+from labml_ws.experiment.usage import usage
 
 DESCRIPTION = (
     "Train a VGG on CIFAR-10 with Weight Standardization and Batch-Channel Normalization, "
-    "and record the run. "
-    "Exit code: 0, the run is recorded; 1, it failed; 128 + signal, it was stopped and saved; 2, the settings, the data or the folder "
-    "cannot be, and nothing was run."
+    "and record the run.\n"
+    "Each setting in full, with its reason: annotated/experiment.html, or labml_ws/experiment/config.py.\n"
+    "What was recorded is listed, compared, drawn and used by python -m labml_ws.experiment.runs.\n\n"
+    "Exit code: 0, the run is recorded; 1, it failed; 128 + signal, it was stopped and saved;\n"
+    "2, the settings, the data or the folder cannot be, and nothing was run."
 )
+PROGRAM = "python -m labml_ws.experiment"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,11 +41,14 @@ def main(arguments: list[str] | None = None) -> int:
     """
     import tyro
 
+    if {"-h", "--help"} & {*(sys.argv[1:] if arguments is None else arguments)}:
+        print(usage(PROGRAM, DESCRIPTION))
+        raise SystemExit(0)
     try:
         config = tyro.cli(
             Config,
             args=arguments,
-            prog="python -m labml_ws.experiment",
+            prog=PROGRAM,
             description=DESCRIPTION,
         )
         training = Training(config, cifar10.load(config.data))

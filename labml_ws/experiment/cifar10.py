@@ -18,7 +18,8 @@ import hashlib
 import itertools
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class Images:
     * `train_x`, `test_x`: `uint8`, shape `[N, 3, 32, 32]`; `train_y`, `test_y`: `int64`, shape `[N]`
     * `flip`: whether a mirrored image still shows the same class (a car does, a 2 doesn't)
     * `source`: where it came from, in words
+    * `validation_x`, `validation_y`: [held out][labml_ws.experiment.split] of the training images, none at first
     * `fingerprint`: 16 hexadecimal digits that change with any pixel or label, for the record of a run
     """
 
@@ -49,11 +51,19 @@ class Images:
     test_y: Tensor
     source: str
     flip: bool = True
+    validation_x: Tensor = field(default_factory=lambda: torch.zeros(0, 3, 32, 32).byte())
+    validation_y: Tensor = field(default_factory=lambda: torch.zeros(0).long())
+
+    @cached_property
+    def colors(self) -> tuple[Tensor, Tensor]:
+        """[Mean and standard deviation][labml_ws.experiment.cifar10.channel_stats] of the training images."""
+        return channel_stats(self.train_x)
 
     @property
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
-        for tensor in (self.train_x, self.train_y, self.test_x, self.test_y):
+        train, test = (self.train_x, self.train_y), (self.test_x, self.test_y)
+        for tensor in (*train, *test, self.validation_x, self.validation_y):
             digest.update(tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -19,14 +19,18 @@ from torch.optim import lr_scheduler
 
 from labml_ws.batch_channel_norm import BatchChannelNorm, BatchNorm
 from labml_ws.experiment.ablations import Driven, VariantConv2d
+from labml_ws.experiment.tracking import Tracker
 from labml_ws.experiment.vgg import VGG, scaled
 from labml_ws.layers import Conv2d, Linear
 
-# Of the settings, those that a run's name begins with, and those that its numbers hardly depend on.
-UNNAMED = {"ws", "norm", "estimate", "variant", "width", "batch_size", "seed"} | {
+# Of the settings, those that a run's numbers hardly depend on, and with them those that its name begins with.
+APART = {
     *("cpu", "threads", "out", "measure", "half_weights", "note"),
-    *("resume", "checkpoint_steps", "checkpoints"),
+    *("resume", "checkpoint_steps", "checkpoints", "tracker"),
 }
+UNNAMED = APART | {"ws", "norm", "estimate", "variant", "width", "batch_size", "seed"}
+# What a record that doesn't mention a setting was run with, where that isn't its default: there was no choice yet.
+BEFORE: dict[str, Any] = {"validation": 0.0, "fused": False}
 # How a name abbreviates the others. A word says by itself what it sets: `sgd`, `one-cycle`.
 SHORT = {
     "learning_rate": "rate",
@@ -45,12 +49,14 @@ class Config:
     on the settings are also what `--help` prints.
     """
 
+    # **Network**
+
     # Standardize the convolutions' weights.
     ws: bool = True
     # Normalization after each convolution: `bcn` is batch-channel norm, `bn` batch norm, `gn` group norm, `ln` group
     # norm with one group, `none` nothing at all.
     norm: Literal["bcn", "bn", "gn", "ln", "none"] = "bcn"
-    # In `bcn`, use running estimates of the batch statistics (for micro-batches) rather than the batch's own.
+    # In `bcn`, use running estimates of the batch statistics: for micro-batches, instead of the batch's own.
     estimate: bool = True
     # In `bcn`, the share of each new batch in the running estimates. At batches of one, 0.1 remembers about ten images.
     momentum: float = 0.1
@@ -58,68 +64,81 @@ class Config:
     # group stays the same.
     groups: int = 32
 
-    # What standardized weights are, with `--ws`: as in the paper, or one of the variants in `labml_ws.experiment.ablations`.
+    # Weights with `--ws`: as in the paper, or one of the variants in `labml_ws.experiment.ablations`.
     variant: Literal["paper", "center", "scale", "unbiased", "eps-outside"] = "paper"
     # Standardize the classifier as well, where nothing normalizes after it.
     ws_classifier: bool = False
-    # Drive each channel away from mean 0 after its normalization (`bn`, `gn` or `ln`), by this many standard deviations.
+    # Drive each channel from mean 0 by so many standard deviations: after its normalization, which is `bn`, `gn` or `ln`.
     drive: float = 0.0
 
     # Width of the network: 1 is the full VGG (14.7 million weights), 0.25 has a quarter of the channels and a sixteenth
     # of the weights.
     width: float = 1.0
-    # Where the images come from: `hub`, `digits`, or a folder with CIFAR-10's parquet files.
+    # **Images**
+
+    # Images from `hub`, `digits`, or a folder with CIFAR-10's parquet files.
     data: str = "hub"
 
-    # Train on so many images, the same random ones for every seed, or on all (0).
+    # The share of the training images that is held out, to choose by: each epoch is measured on these, and the test images are
+    # looked at once, at the end. With 0, each epoch is measured on the test images.
+    validation: float = 0.1
+    # Train on so many of those that are left, or on all with 0: the same random ones for every seed.
     train_images: int = 0
+
+    # **Training**
 
     # Passes over the training set.
     epochs: int = 5
     # Images per step.
     batch_size: int = 64
-    # Steps whose gradients are averaged before the weights change: 16 with `--batch-size 4` updates like a batch of 64
+    # Batches whose gradients are averaged before the weights change: 16 with `--batch-size 4` updates like a batch of 64
     # but normalizes like 4.
     accumulate: int = 1
-    # `adam`, or `sgd` with momentum 0.9 (unless the schedule moves it).
+    # What updates the weights: `adam`, or `sgd` with momentum 0.9 (unless the schedule moves it).
     optimizer: Literal["adam", "sgd"] = "adam"
     # The optimizer's step size; with a one-cycle schedule, its peak.
     learning_rate: float = 2.5e-4
     # Weight decay. For `adam` it is decoupled (AdamW). On standardized weights it only changes the effective step
     # size.
     weight_decay: float = 0.0
-    # `constant`, or `one-cycle`: up to the peak in the first 30 % of the steps, then down to nearly zero. Torch's one-cycle
+    # The learning rate over time: `constant`, or `one-cycle`, up to the peak in the first 30 % of the steps, then down to nearly zero. Torch's one-cycle
     # moves the momentum of SGD, and $\beta_1$ of Adam, the other way: from 0.95 to 0.85 and back.
     schedule: Literal["constant", "one-cycle"] = "constant"
     # Whether a one-cycle schedule moves the momentum at all. Without, SGD keeps its 0.9.
     cycle_momentum: bool = True
-    # Update all weights in one kernel: an optimizer's step in half the time or less, with other last digits. Recorded runs
-    # are without.
-    fused: bool = False
+    # Update all weights in one kernel, where torch has one: an optimizer's step in half the time or less, with other last digits. Not with fp16,
+    # where a step may be left out. The first recorded runs are without.
+    fused: bool = True
     # For the initial weights, the order of the images and their augmentation.
     seed: int = 0
+
+    # **Machine**
 
     # Arithmetic: `no` is float32. CPUs before AVX512-BF16 emulate `bf16`, and slowly.
     mixed_precision: Literal["no", "fp16", "bf16"] = "no"
     # Stay on the CPU even where there is a GPU.
     cpu: bool = False
-    # CPU threads (0: as many as torch likes). With 1, the same command on the same machine gives the same metrics to the
+    # CPU threads, or as many as torch likes with 0. With 1, the same command on the same machine gives the same metrics to the
     # last digit, and two runs share two cores without waiting for each other.
     threads: int = 0
-    # Where the record goes; by default `runs/` and a name made from the settings. A folder that holds a record is not
+    # **Record**
+
+    # Where the record goes, by default `runs/` and a name made from the settings. A folder that holds a record is not
     # written over.
     out: Path | None = None
-    # Measure network and landscape at the start, after every so many steps and at the end (0: never). Takes seconds each.
+    # Measure network and landscape after every so many steps: also at the start and the end, and with 0 never. Takes seconds each.
     measure: int = 0
     # Save the weights in half precision: half the size, for a record that is kept. Running statistics stay in float32.
     half_weights: bool = False
-    # Go on with the run in the folder from its last checkpoint, if it was interrupted.
+    # Go on from the last checkpoint of an interrupted run: that in the folder, if there is one.
     resume: bool = False
-    # Besides the checkpoint at the end of each epoch, one after every so many batches (0: none).
+    # A checkpoint after every so many batches: besides that at the end of each epoch, and with 0 none.
     checkpoint_steps: int = 0
     # How many of the last checkpoints stay until the run has ended. In training with Adam, each is three times the size of
     # the weights.
     checkpoints: int = 2
+    # Shows the metrics: while it trains, `auto` in TensorBoard where that is installed.
+    tracker: Tracker = "auto"
     # A remark to keep with the record, on the data for instance.
     note: str = ""
 
@@ -159,6 +178,7 @@ class Config:
         # `not (a <= x)` also refuses `nan`.
         ranges = {
             "momentum": (0 <= self.momentum <= 1, "from 0 to 1"),
+            "validation": (0 <= self.validation < 1, "from 0 to less than 1"),
             "width": (0 < self.width <= 16, "above 0 and at most 16 (3.8 billion weights)"),
             "learning_rate": (0 < self.learning_rate < math.inf, "above 0, and finite"),
             "weight_decay": (0 <= self.weight_decay < math.inf, "of at least 0, and finite"),
@@ -225,8 +245,8 @@ def optimization(
     * returns the optimizer, and the schedule of its learning rate
     """
     rate, decay = config.learning_rate, config.weight_decay
-    # `False` would choose among the other kernels, too.
-    fused = True if config.fused else None
+    # `False` would choose among the other kernels, too. A fused step leaves itself out, so that the schedule wouldn't know.
+    fused = True if config.fused and config.mixed_precision != "fp16" else None
     optimizer: torch.optim.Optimizer = (
         torch.optim.AdamW(model.parameters(), rate, weight_decay=decay, fused=fused)
         if config.optimizer == "adam"

@@ -296,6 +296,27 @@ class Table:
         return "\n".join([self.title, *justified])
 
 
+class InShort:
+    """
+    ## What came out, first
+
+    How a page of results opens: two or three findings, whose numbers are computed from the records like any other, and what they
+    don't show. Markdown, so that a finding can lead to where it is measured.
+
+    * `findings`: a sentence or two each
+    * `limits`: what none of this shows
+    """
+
+    def __init__(self, findings: Sequence[str], limits: str) -> None:
+        self.findings, self.limits = findings, limits
+
+    def _repr_markdown_(self) -> str:
+        items = "\n".join(f"* {finding}" for finding in self.findings)
+        return f"**In short**\n\n{items}\n\n**It doesn\N{RIGHT SINGLE QUOTATION MARK}t show** {self.limits}"
+
+    __repr__ = _repr_markdown_
+
+
 if __name__ == "__main__":
     # ## See it work
     #

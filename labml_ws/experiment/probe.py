@@ -52,6 +52,7 @@ def essence(config: Config) -> Config:
     return replace(
         config,
         data="digits",
+        validation=0.0,
         train_images=min(config.train_images, 12),
         epochs=1,
         width=min(config.width, 0.25),
@@ -59,12 +60,17 @@ def essence(config: Config) -> Config:
         accumulate=min(config.accumulate, 2),
         learning_rate={"adam": 1e-3, "sgd": 1e-2}[config.optimizer],
         seed=0,
+        fused=False,
         mixed_precision="no",
         cpu=True,
         threads=0,
         out=None,
         measure=min(config.measure, 1),
         half_weights=False,
+        resume=False,
+        checkpoint_steps=0,
+        checkpoints=1,
+        tracker="none",
         note="",
     )
 

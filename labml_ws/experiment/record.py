@@ -7,10 +7,11 @@ to reproduce them:
 | file | what |
 |---|---|
 | `config.json` | settings and command, when it started, source and fingerprint of the data, the code and [what it computes](probe.md), versions, hardware |
-| `metrics.jsonl` | a line per 50 steps (`step`) and per epoch (`epoch`), each with the seconds since the start; with `--measure` also what was [measured][labml_ws.experiment.measure.snapshot] (`measure`); a last one if the loss exploded (`diverged`) |
+| `metrics.jsonl` | a line per 50 steps (`step`), per epoch (`epoch`) with what the [validation images](cifar10.md#labml_ws.experiment.split) gave, and at the end one with what the test images gave (`test`), each with the seconds since the start; with `--measure` also what was [measured][labml_ws.experiment.measure.snapshot] (`measure`); instead of the end one more if the loss exploded (`diverged`) |
 | `model.safetensors` | the weights after the last complete epoch |
+| `best.safetensors` | those after the epoch that was best on the validation images, the first of equal ones |
 
-All three are [written as the run goes][labml_ws.experiment.writing], so an interrupted run leaves what it had.
+All are [written as the run goes][labml_ws.experiment.writing], so an interrupted run leaves what it had.
 """
 
 import atexit
@@ -19,6 +20,7 @@ import math
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -28,7 +30,7 @@ from typing import Any
 
 import torch
 
-from labml_ws.experiment.config import Config
+from labml_ws.experiment.config import BEFORE, Config
 from labml_ws.experiment.probe import differences
 
 # All records in one file.
@@ -111,18 +113,33 @@ class Run:
 
     @cached_property
     def config(self) -> Config:
-        return Config(**self.about["config"] | {"out": None})
+        return Config(**BEFORE | self.about["config"] | {"out": None})
+
+    @property
+    def command(self) -> str:
+        """What does the same today: the command as it was given, and what was no choice then."""
+        now = [
+            f"--no-{name}" if value is False else f"--{name} {value:g}"
+            for name, value in BEFORE.items()
+            if name not in self.about["config"]
+        ]
+        return " ".join([self.about["command"], *now])
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """`metrics.jsonl`, a dictionary per row."""
         file = self.folder / "metrics.jsonl"
         lines = file.read_text().splitlines() if file.exists() else []
-        return [json.loads(line) for line in lines]
+        *before, last = lines or [""]
+        rows = [json.loads(line) for line in before]
+        # A power cut may leave a part of the last line.
+        with suppress(json.JSONDecodeError):
+            rows.append(json.loads(last))
+        return rows
 
     def kind(self, kind: str) -> list[dict[str, Any]]:
         """
-        * `kind`: `step`, `epoch`, `measure` or `diverged`
+        * `kind`: `step`, `epoch`, `test`, `measure` or `diverged`
         * returns the rows of that kind, in the order of the training
         """
         return [row for row in self.rows if row["kind"] == kind]
@@ -134,19 +151,48 @@ class Run:
 
     @property
     def accuracy(self) -> float:
-        """The accuracy on the test set after the last epoch, 0 to 1. A run that diverged has that of guessing, 0.1."""
-        return 0.1 if self.diverged else float(self.kind("epoch")[-1]["test_accuracy"])
+        """
+        The accuracy on the test images after the last epoch, 0 to 1, to report and not to choose by. A run that diverged has
+        that of guessing, 0.1.
+        """
+        return 0.1 if self.diverged else float(self.rows[-1]["test_accuracy"])
+
+    @property
+    def held_out(self) -> str:
+        """What each epoch was measured on: `validation` images or, where there were none, those of the `test`."""
+        return "validation" if self.config.validation else "test"
+
+    @property
+    def curve(self) -> list[float]:
+        """The accuracy after each epoch on the images that were [held out][labml_ws.experiment.record.Run.held_out], 0 to 1."""
+        return [row[f"{self.held_out}_accuracy"] for row in self.kind("epoch")]
+
+    @property
+    def best(self) -> int:
+        """The epoch of the best accuracy on the images that were held out, the first of equal ones, counted from 1."""
+        return max(range(len(self.curve)), key=self.curve.__getitem__) + 1
+
+    @property
+    def validation(self) -> float:
+        """
+        The accuracy on the validation images after the last epoch, 0 to 1, to choose by. A run that diverged has that of
+        guessing. Raises `RecordError` for a run without validation images.
+        """
+        if not self.config.validation:
+            raise RecordError(
+                f"{self.folder}: this run held out no validation images, and by those of the "
+                "test nothing may be chosen"
+            )
+        return 0.1 if self.diverged else self.curve[-1]
 
     @property
     def finished(self) -> bool:
-        """Whether the record is whole: its last epoch is there, or the row that says that it diverged."""
-        if not (self.folder / "config.json").exists():
+        """Whether the record is whole: the test is there, without validation that of the last epoch, or that it diverged."""
+        if not (self.folder / "config.json").exists() or not self.rows:
             return False
-        last = self.rows[-1] if self.rows else {"kind": "nothing"}
-        return last["kind"] == "diverged" or (last["kind"], last.get("epoch")) == (
-            "epoch",
-            self.about["config"]["epochs"],
-        )
+        last, config = self.rows[-1], BEFORE | self.about["config"]
+        end = ("test", None) if config["validation"] else ("epoch", config["epochs"])
+        return last["kind"] == "diverged" or (last["kind"], last.get("epoch")) == end
 
     def check(self) -> None:
         """Raises `RecordError` if the run was not finished."""

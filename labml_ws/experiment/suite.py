@@ -5,9 +5,12 @@ Every number about training on this site comes from one of these runs. `make res
 and so does `python -m labml_ws.experiment.suite [EXPERIMENT ...]`.
 
 Each experiment is a list of runs, each run a command line of `labml_ws.experiment` with a folder of its own under
-`docs/runs`. A run that has its record is skipped and an unfinished one starts again, so this can be interrupted and
-called again at any time. Runs use one thread each, which makes them repeatable to the last digit; as many as there are
-cores go side by side.
+`docs/runs`. A run that has its record is skipped and an unfinished one goes on from its last checkpoint, so this can be
+interrupted and called again at any time. Runs use one thread each, which makes them repeatable to the last digit; as many
+as there are cores go side by side.
+
+The first runs were recorded before the trainer held out [validation images](cifar10.md#labml_ws.experiment.split), and before it updated
+weights by a fused kernel, so their commands now say that they did neither.
 """
 
 import argparse
@@ -30,6 +33,7 @@ from labml_ws.experiment import cifar10
 from labml_ws.experiment.config import build
 from labml_ws.experiment.landscape import loss_surface
 from labml_ws.experiment.record import RecordError, Run, check, rounded
+from labml_ws.experiment.split import split
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = ROOT / "docs" / "runs"
@@ -45,6 +49,8 @@ NETS = {
     "ws-bn": "--norm bn",
     "ws-gn": "--norm gn",
     "ws-bcn": "--norm bcn",
+    "bcn-estimates": "--no-ws --norm bcn",
+    "ws-bcn-batch": "--norm bcn --no-estimate",
     "center-gn": "--norm gn --variant center",
     "scale-gn": "--norm gn --variant scale",
     "unbiased-gn": "--norm gn --variant unbiased",
@@ -54,6 +60,15 @@ NETS = {
 SWEPT = ("bn", "gn", "ln", "ws-gn", "bcn", "ws-bcn")
 COMPARED = ("none", *SWEPT, "ws-bn", "center-gn", "scale-gn")
 
+# All at their own rates: BCN four times, with WS and without, with the batch's statistics and with estimates.
+TUNED = (
+    *("none", "bn", "gn", "ln", "ws-gn", "ws-bn"),
+    *("bcn", "bcn-estimates", "ws-bcn-batch", "ws-bcn"),
+)
+RATES = (0.003, 0.006, 0.0125, 0.025, 0.05, 0.1)
+
+# What the runs were like that had no choice yet.
+OLD = "--validation 0 --no-fused"
 # What all small runs share: two cores can do it honestly, and every method trains long enough to be told apart.
 SMALL = (
     "--width 0.25 --train-images 8000 --epochs 4 "
@@ -67,6 +82,11 @@ MOMENTA = (0.001, 0.01, 0.03, 0.3)
 
 
 def small(net: str, seed: int, batch: int = 64, rate: float = RATE, more: str = "") -> str:
+    return f"{tuned(net, seed, batch, rate, more)} {OLD}"
+
+
+def tuned(net: str, seed: int, batch: int, rate: float, more: str = "") -> str:
+    """One small run with validation images: the rate is that at a batch of 64."""
     settings = f"{NETS[net]} {SMALL} --batch-size {batch} --learning-rate {rate * batch / 64:g}"
     return f"{settings} --seed {seed} {more}".strip()
 
@@ -77,12 +97,15 @@ def runs() -> Iterator[tuple[str, str]]:
 
     Returns the folder of each run and its command line, experiments in the order in which they are wanted.
     """
-    yield "digits/smallest", "--data digits --width 0.0625 --epochs 1 --threads 1 --measure 15"
-    yield "full-width", "--epochs 3"
+    yield (
+        "digits/smallest",
+        f"--data digits --width 0.0625 --epochs 1 --threads 1 --measure 15 {OLD}",
+    )
+    yield "full-width", f"--epochs 3 {OLD}"
     yield (
         "quarter-width",
         "--width 0.25 --no-estimate --groups 8 --epochs 30 --learning-rate 3e-3 "
-        "--schedule one-cycle --half-weights",
+        f"--schedule one-cycle --half-weights {OLD}",
     )
     for rate in (0.0125, 0.025, 0.05, 0.2):
         for net in SWEPT:
@@ -105,6 +128,29 @@ def runs() -> Iterator[tuple[str, str]]:
         for momentum in MOMENTA:
             name = f"estimates/ws-bcn-momentum{momentum:g}-seed{seed}"
             yield name, small("ws-bcn", seed, 1, more=f"--momentum {momentum:g}")
+    yield from tuning()
+
+
+def tuning() -> Iterator[tuple[str, str]]:
+    """
+    ### Rates per method
+
+    Of each method its own rate, at a batch of 64 and at 1, to be chosen by [the accuracy on validation
+    images][labml_ws.experiment.record.Run.validation]; the grid is to hold the best of each in its inside. At batches of one,
+    estimates move [slowly](../tutorials/micro_batches.md#how-fast-should-an-estimate-move). Some four and a half hours of two cores.
+    """
+    for batch in (64, 1):
+        for rate in RATES:
+            for net in TUNED:
+                slow = (
+                    "--momentum 0.01"
+                    if batch == 1 and net in ("bcn-estimates", "ws-bcn")
+                    else ""
+                )
+                yield (
+                    f"tuning/{net}-batch{batch}-rate{rate:g}",
+                    tuned(net, 0, batch, rate, slow),
+                )
 
 
 # Runs whose end is looked at once more, in two directions: with and without WS.
@@ -115,7 +161,8 @@ def surface(folder: Path, data: str) -> None:
     """The loss around the final weights, on the first 500 images that the run was trained on: `surface.json`."""
     config = Run(folder).config
     torch.set_num_threads(1)
-    images = cifar10.subset(cifar10.load(data), config.train_images)
+    images = split(cifar10.load(data), config.validation)
+    images = cifar10.subset(images, config.train_images)
     model = build(config).train()
     model.load_state_dict(load_file(folder / "model.safetensors"))
     x = cifar10.normalize(images.train_x[:500], *cifar10.channel_stats(images.train_x))
@@ -140,21 +187,26 @@ def run(name: str, settings: str) -> str:
     Raises `RuntimeError` where no whole record came out.
     """
     folder = RUNS / name
-    shutil.rmtree(folder, ignore_errors=True)
     command = [sys.executable, "-m", "labml_ws.experiment", *shlex.split(settings)]
+    command += ["--tracker", "none"]
     data, note = os.environ.get("DATA"), os.environ.get("NOTE")
     if "--data" not in settings:
         command += [*(["--data", data] if data else []), *(["--note", note] if note else [])]
     out = folder.relative_to(ROOT).as_posix()
     start = time.perf_counter()
+    if any((folder / "checkpoints").glob("step-*")):
+        command.append("--resume")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
     done = subprocess.run([*command, "--out", out], cwd=ROOT, capture_output=True, text=True)
     if not Run(folder).finished:
-        shutil.rmtree(folder, ignore_errors=True)
         raise RuntimeError(f"{name}: {done.stderr.strip()[-1000:] or 'no record was written'}")
     if name in SURFACES:
         surface(folder, data or "hub")
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # of one that diverged
     if name != KEPT:
-        (folder / "model.safetensors").unlink(missing_ok=True)
+        for weights in folder.glob("*.safetensors"):
+            weights.unlink()
     last = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1]
     return f"{name}: {time.perf_counter() - start:.0f} s, {last}"
 
@@ -185,7 +237,8 @@ def pack(target: Path) -> None:
       equal bytes
     """
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(path for path in RUNS.rglob("*") if path.is_file()):
+        files = [path for path in RUNS.rglob("*") if path.is_file()]
+        for path in sorted(path for path in files if "checkpoints" not in path.parts):
             entry = zipfile.ZipInfo(path.relative_to(RUNS).as_posix())  # of 1980
             archive.writestr(entry, path.read_bytes(), zipfile.ZIP_DEFLATED)
 

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
@@ -16,12 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from labml_ws.experiment import cifar10
+from labml_ws.experiment import cifar10, tracking
 from labml_ws.experiment.checkpoint import Signals
 from labml_ws.experiment.config import Config, build, optimization
 from labml_ws.experiment.measure import snapshot
 from labml_ws.experiment.processes import share_statistics
 from labml_ws.experiment.resume import Resumable
+from labml_ws.experiment.split import split
 from labml_ws.experiment.writing import Record, Silent
 from labml_ws.once import standardize_once
 
@@ -34,7 +36,7 @@ def train(config: Config, images: cifar10.Images) -> dict[str, Any]:
     ## Train
 
     * `config`: the settings; `images`: [the data][labml_ws.experiment.cifar10.load]
-    * returns the last epoch's row of the metrics: losses (mean cross-entropy, in nats, that is with the natural
+    * returns the last epoch's row of the metrics, and that of the test: losses (mean cross-entropy, in nats, that is with the natural
       logarithm), accuracies (0 to 1), times (seconds)
 
     Writes [the record][labml_ws.experiment.writing.Record] as it goes. Raises `FileExistsError` when its folder already holds one,
@@ -61,6 +63,8 @@ class Training(Resumable):
         self.accelerator = Accelerator(
             mixed_precision=config.mixed_precision,
             cpu=config.cpu,
+            log_with=tracking.chosen(config.tracker),
+            project_dir=str(config.folder),
             dataloader_config=DataLoaderConfiguration(split_batches=True),
         )
         self.processes = self.accelerator.num_processes
@@ -72,12 +76,20 @@ class Training(Resumable):
             torch.set_num_threads(config.threads)
         set_seed(config.seed)
         model = build(config)
+        images = split(images, config.validation)
         self.images = images = cifar10.subset(images, config.train_images)
         batches = cifar10.loader(
             images.train_x, images.train_y, config.batch_size, seed=config.seed
         )
-        test = cifar10.loader(
-            images.test_x, images.test_y, batch_size=500 // self.processes * self.processes
+        # What each epoch is measured on.
+        self.held_out = "validation" if len(images.validation_y) else "test"
+        validation, test = (
+            cifar10.loader(
+                getattr(images, f"{part}_x"),
+                getattr(images, f"{part}_y"),
+                batch_size=500 // self.processes * self.processes,
+            )
+            for part in (self.held_out, "test")
         )
         if len(batches) == 0:
             raise ValueError(
@@ -97,19 +109,20 @@ class Training(Resumable):
         self.order = batches.generator
         updates = config.epochs * -(-len(batches) // config.accumulate)
         optimizer, scheduler = optimization(config, model, updates)
-        self.model, self.optimizer, self.batches, self.test = self.accelerator.prepare(
-            model, optimizer, batches, test
+        self.model, self.optimizer, self.batches, self.validation, self.test = (
+            self.accelerator.prepare(model, optimizer, batches, validation, test)
         )
         self.scheduler = scheduler
         self.open_record(device)
         # The statistics of the training set, also for the test images: nothing may be learned from those.
-        mean, std = cifar10.channel_stats(images.train_x)
+        mean, std = images.colors
         self.mean, self.std = mean.to(device), std.to(device)
         self.generator = torch.Generator(device).manual_seed(config.seed)
         self.begin_epoch()
         self.signals = Signals()
         if self.record.resumed:
             self.restore(*self.record.resumed)
+        tracking.begin(self.accelerator, config.name, asdict(config), self.done)
 
     def open_record(self, device: torch.device) -> None:
         from accelerate.utils import broadcast_object_list
@@ -127,12 +140,13 @@ class Training(Resumable):
         """
         ### The run
 
-        Returns the last epoch's row of the metrics, and prints a line per epoch.
+        Returns the last epoch's row of the metrics with that of the test, and prints a line per epoch.
         """
-        config, row = self.config, dict[str, Any]()
+        config, row, held_out = self.config, dict[str, Any](), self.held_out
         parameters = sum(p.numel() for p in self.model.parameters())
         self.accelerator.print(
             f"{len(self.images.train_y):,} images ({self.images.source}), "
+            f"{len(getattr(self.images, f'{held_out}_y')):,} for {held_out} after each epoch, "
             f"{parameters:,} parameters, {self.accelerator.device}, "
             f"{config.mixed_precision.replace('no', 'fp32')}; the record goes to {config.folder}",
             flush=True,
@@ -150,15 +164,18 @@ class Training(Resumable):
                     self.accelerator.print(
                         f"epoch {self.number}/{config.epochs}: loss {row['train_loss']:.3f}, "
                         f"accuracy {row['train_accuracy']:.1%}, "
-                        f"test accuracy {row['test_accuracy']:.1%}, "
+                        f"{held_out} accuracy {row[f'{held_out}_accuracy']:.1%}, "
                         f"{row['images_per_second']:.0f} images/s"
                         f"{self.remaining(row['seconds'])}",
                         flush=True,
                     )
                     self.number += 1
                     self.begin_epoch()
+                if held_out != "test":
+                    row |= self.note(kind="test", **self.measured_on("test"))
             self.record.finish()
         finally:
+            tracking.end(self.accelerator)
             self.record.close()
         return row
 
@@ -172,16 +189,25 @@ class Training(Resumable):
         self.totals = torch.zeros(2, device=self.accelerator.device)
         self.order_state = self.order.get_state()
 
-    # What `--measure` looks at, the same images at every step: the first of the subset and of the test set.
+    # A row of the record, which a tracker may show.
+    def note(self, **row: Any) -> dict[str, Any]:
+        row = self.record.add(**row)
+        tracking.log(self.accelerator, row, self.done)
+        return row
+
+    # What `--measure` looks at, the same images at every step: the first of those that are held out and of the training set.
     def measure(self) -> None:
         if self.config.measure:
             model, device = self.accelerator.unwrap_model(self.model), self.accelerator.device
             held_out, x = (
                 cifar10.normalize(part.to(device), self.mean, self.std)
-                for part in (self.images.test_x[:1000], self.images.train_x[:128])
+                for part in (
+                    getattr(self.images, f"{self.held_out}_x")[:1000],
+                    self.images.train_x[:128],
+                )
             )
             found = snapshot(model.train(), held_out, x, self.images.train_y[:128].to(device))
-            self.record.add(kind="measure", step=self.done, **found)
+            self.note(kind="measure", step=self.done, **found)
 
     def epoch(self) -> dict[str, Any]:
         """
@@ -216,10 +242,13 @@ class Training(Resumable):
                     and self.done % config.measure < size
                 ):
                     self.measure()
-                if self.step % 50 < size or self.step == steps:
+                recorded = self.step % 50 < size or self.step == steps
+                # Whoever waits sees a number after the first update.
+                if recorded or self.step == size:
                     mean_loss, accuracy = self.means()
-                    loss = self.accelerator.reduce(loss.detach(), "mean")
-                    self.report(number, self.step, loss.item(), mean_loss)
+                    if recorded:
+                        loss = self.accelerator.reduce(loss.detach(), "mean")
+                        self.report(number, self.step, loss.item(), mean_loss)
                     speed = self.seen / (time.perf_counter() - start)
                     progress.set_postfix_str(
                         f"loss {mean_loss:.3f}, accuracy {accuracy:.1%}, {speed:.0f} images/s"
@@ -238,23 +267,30 @@ class Training(Resumable):
         # First what cost an epoch, then what may fail.
         self.record.save_weights(self.accelerator.unwrap_model(self.model))
         self.save()
-        test_loss, test_accuracy = evaluate(
-            self.model, self.until_stopped(self.test), self.mean, self.std, self.gather
-        )
-        # After a few steps the running statistics may be far off, so a large loss is no more than that.
-        self.stop_above(math.inf, number, self.step, test_loss, "test loss")
+        measured = self.measured_on(self.held_out)
+        if self.held_out == "validation":
+            model = self.accelerator.unwrap_model(self.model)
+            self.record.save_best(model, measured["validation_accuracy"])
         if number == config.epochs:
             self.measure()
-        return self.record.add(
+        return self.note(
             kind="epoch",
             epoch=number,
             train_loss=mean_loss,
             train_accuracy=accuracy,
-            test_loss=test_loss,
-            test_accuracy=test_accuracy,
+            **measured,
             train_seconds=self.epoch_seconds,
             images_per_second=self.seen / self.epoch_seconds,
         )
+
+    # Loss and accuracy on the images of that name, under names with it.
+    def measured_on(self, name: str) -> dict[str, float]:
+        batches = self.until_stopped(self.test if name == "test" else self.validation)
+        loss, accuracy = evaluate(self.model, batches, self.mean, self.std, self.gather)
+        # After a few steps the running statistics may be far off, so a large loss is no more than that.
+        epoch = min(self.number, self.config.epochs)
+        self.stop_above(math.inf, epoch, self.step, loss, f"{name} loss")
+        return {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
 
     def means(self) -> list[float]:
         return (self.accelerator.reduce(self.totals) / self.seen).tolist()
@@ -299,12 +335,12 @@ class Training(Resumable):
         for value in (loss, mean_loss):
             self.stop_above(EXPLODED, epoch, step, value, "loss")
         rate = self.scheduler.get_last_lr()[0]
-        self.record.add(kind="step", epoch=epoch, step=step, loss=loss, learning_rate=rate)
+        self.note(kind="step", epoch=epoch, step=step, loss=loss, learning_rate=rate)
 
     # Such a loss does not recover, so stop here, with the epochs before it safely recorded.
     def stop_above(self, limit: float, epoch: int, step: int, loss: float, title: str) -> None:
         if not loss < limit:
-            self.record.add(kind="diverged", epoch=epoch, step=step)
+            self.note(kind="diverged", epoch=epoch, step=step)
             raise FloatingPointError(
                 f"the {title} is {loss:.6g} in epoch {epoch}, step {step}, and guessing has 2.3: "
                 f"try a lower --learning-rate than {self.config.learning_rate}, or a "

@@ -23,15 +23,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from labml_ws.experiment import tracking
 from labml_ws.experiment.checkpoint import Checkpoints, explained, flush, lock, write
 from labml_ws.experiment.cifar10 import Images
-from labml_ws.experiment.config import Config
+from labml_ws.experiment.config import BEFORE, Config
 from labml_ws.experiment.probe import probe
 from labml_ws.experiment.record import Run, rounded
 
-FILES = ("config.json", "metrics.jsonl", "model.safetensors", "checkpoints")
+LAST, BEST = "model.safetensors", "best.safetensors"
+FILES = ("config.json", "metrics.jsonl", LAST, BEST, "checkpoints", tracking.FOLDER)
 # Settings that may be others when a run goes on.
-FREE = {"out", "note", "resume", "checkpoint_steps", "checkpoints"}
+FREE = {"out", "note", "resume", "checkpoint_steps", "checkpoints", "tracker"}
 
 
 class Record:
@@ -53,6 +55,8 @@ class Record:
         self.lock: int | None = None
         about = description(config, images, device)
         about["hardware"]["processes"] = processes
+        if processes > 1:
+            about["hardware"]["backend"] = torch.distributed.get_backend()
         self.resumed: tuple[dict[str, Tensor], dict[str, Any]] | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -167,7 +171,13 @@ class Record:
                 raise
         return row
 
-    def save_weights(self, model: nn.Module) -> None:
+    def save_best(self, model: nn.Module, accuracy: float) -> None:
+        """Keeps the weights if no epoch before had that `accuracy` on the validation images."""
+        before = [row["validation_accuracy"] for row in Run(self.folder).kind("epoch")]
+        if rounded(accuracy) > max(before, default=-1.0):
+            self.save_weights(model, BEST)
+
+    def save_weights(self, model: nn.Module, name: str = LAST) -> None:
         from safetensors.torch import save
 
         parameters = dict(model.named_parameters())
@@ -175,7 +185,7 @@ class Record:
             name: tensor.half() if self.half and name in parameters else tensor
             for name, tensor in model.state_dict().items()
         }
-        write(self.folder / "model.safetensors", save(tensors))
+        write(self.folder / name, save(tensors))
 
 
 class Silent(Record):
@@ -191,7 +201,10 @@ class Silent(Record):
     def add(self, **row: Any) -> dict[str, Any]:
         return row | {"seconds": round(time.perf_counter() - self.start, 2)}
 
-    def save_weights(self, model: nn.Module) -> None:
+    def save_best(self, model: nn.Module, accuracy: float) -> None:
+        pass
+
+    def save_weights(self, model: nn.Module, name: str = LAST) -> None:
         pass
 
     def save_checkpoint(self, step: int, model: nn.Module, state: dict[str, Any]) -> None:
@@ -205,7 +218,7 @@ def compare(then: dict[str, Any], now: dict[str, Any]) -> None:
     """Raises `ValueError` where a run can't go on as another one: of two descriptions, settings and data must be equal."""
     for name in now["config"].keys() - FREE:
         before, after = (
-            about["config"].get(name, Config.__dataclass_fields__[name].default)
+            (BEFORE | about["config"]).get(name, Config.__dataclass_fields__[name].default)
             for about in (then, now)
         )
         if before != after:
@@ -244,6 +257,11 @@ def description(config: Config, images: Images, device: torch.device) -> dict[st
             "fingerprint": images.fingerprint,
             "train": len(images.train_y),
             "test": len(images.test_y),
+        }
+        | held_out(images),
+        "colors": {
+            name: color.flatten().tolist()
+            for name, color in zip(("mean", "std"), images.colors, strict=True)
         },
         "source": source(),
         "probe": probe(config),
@@ -251,6 +269,12 @@ def description(config: Config, images: Images, device: torch.device) -> dict[st
         | {name: version(name) for name in ("torch", "accelerate", "datasets", "numpy")},
         "hardware": hardware(device),
     }
+
+
+# How many there are to choose by, and how they were chosen.
+def held_out(images: Images) -> dict[str, Any]:
+    number = len(images.validation_y)
+    return {"validation": number, "split": "by class, seed 0"} if number else {}
 
 
 def words(config: Config) -> list[str]:
@@ -311,7 +335,7 @@ if __name__ == "__main__":
     with TemporaryDirectory() as folder:
         config = Config(data="digits", width=0.25, out=Path(folder) / "run")
         record = Record(config, cifar10.load("digits"), torch.device("cpu"))
-        record.add(kind="epoch", epoch=0, test_accuracy=0.1)
+        record.add(kind="epoch", epoch=0, validation_accuracy=0.1)
         record.save_weights(build(config))
         for file in sorted(record.folder.iterdir()):
             print(f"{file.name}: {file.stat().st_size:,} bytes")

@@ -12,7 +12,7 @@ from mkdocs.exceptions import PluginError
 from mkdocstrings import CollectionError
 
 from mkdocstrings_handlers.annotated import AnnotatedHandler
-from mkdocstrings_handlers.annotated.document import Section, SourceError
+from mkdocstrings_handlers.annotated.document import Document, Section, SourceError
 from mkdocstrings_handlers.annotated.read.notebook import read_notebook
 from mkdocstrings_handlers.annotated.render.figures import inline_svg
 
@@ -122,10 +122,46 @@ def test_a_table_brings_along_what_it_says_as_text(write) -> None:
     assert [(o.mime, o.alt) for o in section.outputs] == [("text/html", "a  1")]
 
 
-def test_tags_widen_an_output_and_hide_code(write) -> None:
-    (section,) = sections_of(write(code("f()", FIGURE, alt="x", tags=["wide", "hide-code"])))
+@pytest.mark.parametrize(
+    ("output", "what"),
+    [
+        (FIGURE, "figure"),
+        (shown(text__html="<table></table>", text__plain="a  1"), "table"),
+        (stream("1"), "output"),
+    ],
+)
+def test_code_that_only_draws_is_closed_and_says_what_it_draws(
+    write, handler: AnnotatedHandler, output: dict[str, Any], what: str
+) -> None:
+    write(markdown("# T"), code("a = 1\nf(a)", output, alt="x", tags=["wide", "draws"]))
+    options = handler.get_options({})
+    document = handler.collect("docs/n.ipynb", options)
+    assert isinstance(document, Document)
+    (section,) = document.sections
     assert section.outputs[0].wide
-    assert section.code == ""
+    assert section.code == "a = 1\nf(a)"
+    html = handler.render(document, options)
+    closed = re.search(
+        r'<details class="imports draws"><summary>(.*?)</summary>(.*?)</details>',
+        html,
+        re.DOTALL,
+    )
+    assert closed
+    assert closed[1] == f"code for this {what}"
+    assert re.sub("<[^>]+>", "", closed[2]).split() == ["a", "=", "1", "f(a)"]
+    assert "a = 1" not in re.sub("<[^>]+>", "", html.replace(closed[0], ""))
+
+
+def test_computed_markdown_goes_on_with_the_prose(write, handler: AnnotatedHandler) -> None:
+    computed = shown(text__markdown="**In short** $x$", text__plain="In short")
+    path = write(markdown("# T\n\nText."), code("f()", computed, FIGURE, alt="x"))
+    (section,) = sections_of(path)
+    assert section.prose == "# T\n\nText.\n\n**In short** $x$"
+    assert [o.mime for o in section.outputs] == ["image/svg+xml"]
+    options = handler.get_options({})
+    html = handler.render(handler.collect("docs/n.ipynb", options), options)
+    assert "<strong>In short</strong>" in html
+    assert "katex" in html
 
 
 def test_a_cell_that_never_ran_is_refused(write) -> None:

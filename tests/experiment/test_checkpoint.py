@@ -68,6 +68,7 @@ TINY = {
     "width": 1 / 16,
     "epochs": 2,
     "batch_size": 8,
+    "validation": 0.0,
     "cpu": True,
     "threads": 1,
 }
@@ -81,6 +82,8 @@ KINDS: dict[str, dict[str, Any]] = {
         "checkpoint_steps": 1,
         "norm": "bn",
     },
+    # Five batches an epoch.
+    "validated": {"validation": 0.1, "checkpoint_steps": 2, "learning_rate": 1e-3},
 }
 
 
@@ -124,6 +127,13 @@ POINTS: list[tuple[str, Any, str, int, bool]] = [
     *(("sgd", Record, "add", number, after) for number in (1, 2, 3) for after in (False, True)),
     ("sgd", Record, "add", 4, False),
     *(("adam", Record, "save_weights", number, True) for number in (1, 2)),
+    *(
+        ("validated", Training, "measured_on", number, after)
+        for number in (1, 2, 3)
+        for after in (False, True)
+    ),
+    *(("validated", Record, "add", number, True) for number in (2, 4)),
+    ("validated", Record, "add", 5, False),
 ]
 
 

@@ -59,6 +59,7 @@ def tiny(out: Path | str, **settings: Any) -> Config:
         "epochs": 1,
         "batch_size": 16,
         "learning_rate": 1e-3,
+        "validation": 0.0,
         "cpu": True,
     }
     return Config(**{**defaults, **settings}, out=Path(out))
@@ -487,13 +488,14 @@ def test_the_command_line_trains_and_ends_with_one_line_of_summary(
     )
     assert main([*arguments.split(), "--out", str(tmp_path / "run")]) == 0
     out = capsys.readouterr().out.splitlines()
-    accuracy = rows(tmp_path / "run", "epoch")[-1]["test_accuracy"]
+    accuracy = rows(tmp_path / "run", "test")[-1]["test_accuracy"]
     assert out[-1].startswith(
         f"gn-width0.0625-batch32-seed0-digits-epochs1: test accuracy {accuracy:.2%} after 1 epochs in "
     )
     assert out[-1].endswith(str(tmp_path / "run"))
     assert re.match(
-        r"96 images \(scikit-learn digits, resized\), [\d,]+ parameters, cpu, fp32; "
+        r"86 images \(scikit-learn digits, resized\), 10 for validation after each epoch, "
+        r"[\d,]+ parameters, cpu, fp32; "
         rf"the record goes to {tmp_path / 'run'}",
         out[0],
     )
@@ -501,7 +503,7 @@ def test_the_command_line_trains_and_ends_with_one_line_of_summary(
         line
         for line in out
         if re.match(
-            r"epoch 1/1: loss [\d.]+, accuracy .*%, test accuracy .*%, \d+ images/s", line
+            r"epoch 1/1: loss [\d.]+, accuracy .*%, validation accuracy .*%, \d+ images/s", line
         )
     ]
 
@@ -534,6 +536,8 @@ USAGE = {
     "--width nan": "at most 16 (3.8 billion weights), got nan",
     "--width 1e9": "at most 16 (3.8 billion weights), got 1000000000.0",
     "--drive nan --norm gn": "expected --drive of at least 0, and finite, got nan",
+    "--validation 1": "expected --validation from 0 to less than 1, got 1",
+    "--validation nan": "expected --validation from 0 to less than 1, got nan",
     "--momentum nan": "expected --momentum from 0 to 1, got nan",
     "--threads 100000": "expected --threads of at most 1024, got 100000",
     "--seed -1": "expected --seed from 0 to 4294967295, got -1",
@@ -544,7 +548,10 @@ USAGE = {
 LATER = {
     "--width 0.25 --groups 12": "got --groups 12: at --width 0.25 these are 3 groups for 16 channels",
     "--width 0.25 --groups 12 --norm gn": "expected --groups that divide the channels of every",
-    "--batch-size 97": "expected --batch-size of at most 96, the training images, got 97",
+    "--batch-size 97": "expected --batch-size of at most 86, the training images, got 97",
+    "--validation 0.001": "of the 96 training images that is neither none nor all of them, got 0.001",
+    "--validation 0.999": "neither none nor all of them, got 0.999: pass --validation 0",
+    "--train-images 90": "expected --train-images of at most 86, got 90",
     "--data nowhere": "expected train*.parquet and test*.parquet in nowhere, found neither",
     "--mixed-precision fp16": "expected --mixed-precision no or bf16 on a CPU, got fp16",
 }
@@ -624,18 +631,32 @@ def comments() -> dict[str, str]:
     return found
 
 
-def test_help_names_every_setting_and_gives_its_reason(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_help_has_a_line_for_every_setting_with_its_reason_and_default_in_groups(
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit) as stop:
-        main(["--help"])
+        main(["--norm", "gn", "--help"])
     assert stop.value.code == 0
-    # Without the box around it, in one line.
-    text = re.sub(r"\s+", " ", re.sub(r"\x1b\[[\d;]*m|[│─╭╮╰╯]", " ", capsys.readouterr().out))
+    lines = capsys.readouterr().out.splitlines()
     reasons = comments()
     assert reasons.keys() == {field.name for field in fields(Config)}
-    for name, reason in reasons.items():
-        assert re.search(rf"--{name.replace('_', '-')}\b", text), name
-        assert reason, name
-        assert reason in text, name
+    for field in fields(Config):
+        option = field.name.replace("_", "-")
+        (line,) = [li for li in lines if re.match(rf"  --(\[no-\])?{option}\b(?!-)", li)]
+        assert len(line) <= 100, line
+        words = line.split("  ", 2)[-1].partition(" [")[0].partition(":")[0].strip()
+        assert len(words) > 10, line
+        assert reasons[field.name].replace("`", "").startswith(words), line
+        default = {True: "yes", False: "no"}.get(field.default, field.default)
+        if default not in (None, ""):
+            assert line.endswith(f"[{default}]"), line
+    groups = [line for line in lines if re.fullmatch(r"[A-Z]\w+:", line)]
+    assert groups == ["Network:", "Images:", "Training:", "Machine:", "Record:"]
+
+
+def test_help_offers_every_choice_that_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["-h"])
+    text = capsys.readouterr().out
+    assert "bcn, bn, gn, ln, none [bcn]" in text
+    assert "paper, center, scale, unbiased, eps-outside [paper]" in text

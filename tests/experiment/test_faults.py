@@ -64,10 +64,12 @@ def clean(images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def tiny(out: Path | str = "run", **settings: Any) -> Config:
     defaults = {"data": "digits", "width": 1 / 16, "epochs": 1, "batch_size": 16, "cpu": True}
+    defaults |= {"validation": 0.0}
     return Config(**{**defaults, "learning_rate": 1e-3, **settings}, out=Path(out))
 
 
 TINY = ["--data", "digits", "--width", "0.0625", "--epochs", "1", "--batch-size", "16", "--cpu"]
+TINY += ["--validation", "0"]
 
 
 def strict(text: str) -> Any:
@@ -324,7 +326,7 @@ def test_every_setting_that_changes_the_numbers_changes_the_default_folder() -> 
         "variant": "center", "ws_classifier": True, "width": 0.5, "data": "digits",
         "train_images": 100, "epochs": 6, "batch_size": 32, "accumulate": 4, "optimizer": "sgd",
         "learning_rate": 0.1, "weight_decay": 0.01, "schedule": "one-cycle", "seed": 1,
-        "mixed_precision": "bf16", "cycle_momentum": False, "fused": True,
+        "mixed_precision": "bf16", "cycle_momentum": False, "fused": False, "validation": 0.0,
     }  # fmt: skip
     names = {Config(**{key: value}).name for key, value in changes.items()}
     assert len(names | {Config().name, Config(norm="gn", drive=2.0).name}) == len(changes) + 2

@@ -33,11 +33,13 @@ writing.probe = lambda config: {}
 KINDS = {
     "bcn": {}, "bn": {"norm": "bn"}, "batch": {"estimate": False}, "gn": {"norm": "gn"},
     "accumulated": {"accumulate": 2}, "adam": {"optimizer": "adam", "learning_rate": 1e-3},
+    "validated": {"validation": 0.2},
 }
 
 def config(kind, **settings):
     defaults = {"data": "digits", "width": 1 / 16, "epochs": 1, "batch_size": 8, "cpu": True,
-                "optimizer": "sgd", "learning_rate": 0.01, "threads": 1}
+                "optimizer": "sgd", "learning_rate": 0.01, "threads": 1, "validation": 0.0,
+                "tracker": "none"}
     return Config(**{**defaults, **KINDS[kind], **settings}, out=Path(kind))
 
 if sys.argv[1] == "all":
@@ -109,7 +111,9 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["bcn", "bn", "batch", "gn", "accumulated", "adam"])
+@pytest.mark.parametrize(
+    "kind", ["bcn", "bn", "batch", "gn", "accumulated", "adam", "validated"]
+)
 def test_two_processes_give_the_weights_statistics_and_metrics_of_one(
     kind: str, folder: Path
 ) -> None:
@@ -119,7 +123,8 @@ def test_two_processes_give_the_weights_statistics_and_metrics_of_one(
         assert tensor.dtype in (torch.float64, torch.int64)
         torch.testing.assert_close(two[name], tensor, rtol=1e-10, atol=1e-10)
     alone, shared = rows(folder / "1" / kind), rows(folder / "2" / kind)
-    assert [row["kind"] for row in shared] == ["step", "epoch"]
+    last = ["test"] if kind == "validated" else []
+    assert [row["kind"] for row in shared] == ["step", "epoch", *last]
     for a, b in zip(alone, shared, strict=True):
         for name in a.keys() - {"kind", "seconds", "train_seconds", "images_per_second"}:
             assert b[name] == pytest.approx(a[name], rel=2e-6), name
@@ -130,6 +135,7 @@ def test_the_record_says_how_many_processes_there_were(folder: Path) -> None:
     for number in (1, 2):
         about = json.loads((folder / f"{number}" / "bcn" / "config.json").read_text())
         assert about["hardware"]["processes"] == number
+        assert about["hardware"].get("backend") == {1: None, 2: "gloo"}[number]
 
 
 @pytest.mark.slow

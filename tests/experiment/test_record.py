@@ -80,7 +80,7 @@ def test_every_record_belongs_to_an_experiment_and_says_its_command(root: Path) 
     for file in sorted((root / "docs" / "runs").rglob("config.json")):
         run = record.Run(file.parent)
         assert run.name in known, run.name
-        command = shlex.split(run.about["command"])
+        command = shlex.split(run.command)
         assert {*shlex.split(known[run.name])} <= {*command}, run.name
 
 
@@ -88,7 +88,7 @@ def test_every_record_belongs_to_an_experiment_and_says_its_command(root: Path) 
 def test_the_recorded_command_gives_the_recorded_metrics(root: Path, tmp_path: Path) -> None:
     """To the last digit on the machine that recorded it; another one may add in another order."""
     run = record.Run(root / "docs" / "runs" / "digits" / "smallest")
-    command = shlex.split(run.about["command"])
+    command = shlex.split(run.command)
     assert command[0] == "python"
     command[0] = sys.executable
     assert command[command.index("--out") + 1] == "docs/runs/digits/smallest"

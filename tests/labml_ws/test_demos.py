@@ -11,7 +11,7 @@ import pytest
 
 LIBRARY = Path(__file__).resolve().parents[2] / "labml_ws"
 # The command lines have no demo, nor has what is only part of a training.
-COMMANDS = {"__init__", "__main__", "config", "train", "suite", "resume", "processes"}
+COMMANDS = {"__init__", "__main__", "config", "train", "suite", "resume", "processes", "runs"}
 MODULES = sorted(path for path in LIBRARY.rglob("*.py") if path.stem not in COMMANDS)
 
 

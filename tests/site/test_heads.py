@@ -114,6 +114,7 @@ def test_with_an_address_a_page_has_a_card_and_an_absolute_404(
         **os.environ,
         "SITE_URL": "https://example.org/ws/",
         "REPO_URL": "https://example.org/a/b",
+        "RELEASED": "9.8.7, 2031-05-04",
         "NO_MKDOCS_2_WARNING": "1",
     }
     strict = ["--strict"] if builder == "mkdocs" else ["--strict", "--clean"]
@@ -140,6 +141,15 @@ def test_with_an_address_a_page_has_a_card_and_an_absolute_404(
     # The theme would ask the repository's host for the number of its stars.
     assert '<a class="md-source" href="https://example.org/a/b"' in page
     assert 'data-md-component="source"' not in page
+    # The last line of every page.
+    assert "labml_ws 9.8.7, 2031-05-04" in page
+    assert '<a href="https://example.org/a/b">Repository</a>' in page
+    assert (
+        'href="https://example.org/a/b/issues/new?title=Mistake%3A%20annotated/layers.html"'
+        in page
+    )
+    assert 'href="../how.html">How these pages are made</a>' in page
+    assert '<span class="of">2 of 8</span>' in page
     # It is shown at any depth, so nothing on it may be relative.
     addresses = re.findall(r'(?:href|src)="([^"]+)"', lost)
     assert [

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ASSETS = Path(__file__).with_name("assets")
 # In the order in which they build on one another; what is said of paper is said over all that is before.
-SHEETS = ("annotated", "ties", "scrolls", "notes", "take", "diff", "shapes", "print")
+SHEETS = ("annotated", "ties", "scrolls", "notes", "take", "diff", "excerpt", "shapes", "print")
 SCRIPTS = ("shapes", "cards", "ties", "scrolls", "stays", "notes", "take")
 KATEX = ASSETS / "katex"
 

@@ -138,7 +138,8 @@ class Section:
 
     * `prose` is Markdown, and `prose_lines` says for each of its lines where it stands in the file, so that an error in a formula can name its place.
     * `code` keeps the source's own lines, indentation included; `code_lines` has their numbers. They may jump: where a docstring stands between
-      a `def` and its body, the docstring is on the left and the two pieces of code meet on the right. The first `folded` of them are imports.
+      a `def` and its body, the docstring is on the left and the two pieces of code meet on the right. The first `folded` of them are closed until somebody asks,
+      and `folds` says what they are.
     * `span` is the stretch of the file that the section covers. In a module spans follow one another without a gap, which is what makes *nothing is lost* easy to prove; a notebook's are numbers of cells.
     * `kind` is `module`, `class`, `function`, `comment`, `demo` or `cell`, and `name` the qualified name of the class or function that it is about or stands in.
     * `anchor` is the section's place in an address. A module and a definition have their full name, `pkg.mod.Class.method`; the others have the name that they stand in and their first words, so
@@ -154,6 +155,7 @@ class Section:
     kind: str
     name: str = ""
     folded: int = 0
+    folds: str = "imports"
     outputs: tuple[Output, ...] = ()
 
     @property

@@ -27,9 +27,10 @@ from mkdocstrings import BaseHandler, CollectionError
 from . import prose
 from .document import Document, SourceError
 from .prose.page import page
-from .render.diff import Difference, find, shown
+from .render.diff import Difference, find
+from .render.diff import shown as changed
+from .render.excerpt import Excerpt
 from .render.figures import figure
-from .render.html import Html
 from .render.take import Take
 from .understand.index import Index, Page
 from .understand.run import recorded
@@ -44,6 +45,9 @@ class Options:
     * `formerly`: names that the module had before; its old anchors go on working beside the new ones
     * `figure`: the anchor of a section; the page shows its [figure][mkdocstrings_handlers.annotated.render.figures.figure], and where it comes from, and nothing else
     * `thumbnail`: of that figure, small and without words
+    * `picture`: Markdown that stands below the introduction, as wide as the page
+    * `excerpt`: a function; its [formula and the lines that compute it][mkdocstrings_handlers.annotated.render.excerpt] stand below that
+    * `whole`: whether the page shows the module; else it shows the picture and the excerpt, and nothing else
     * `diff_from`: an object's name; the page shows [what changed][mkdocstrings_handlers.annotated.render.diff] from it to the one that the page asks for
     """
 
@@ -53,6 +57,9 @@ class Options:
     formerly: Sequence[str] = ()
     figure: str = ""
     thumbnail: bool = False
+    picture: str = ""
+    excerpt: str = ""
+    whole: bool = True
     diff_from: str = ""
 
 
@@ -110,17 +117,23 @@ class AnnotatedHandler(BaseHandler):
         here = page(self.md)
         if isinstance(data, Difference):
             template = self.env.get_template("diff.html.jinja")
-            return template.render(shown(data, self.index, here))
+            return template.render(changed(data, self.index, here))
         if not here.path:
             # Without a builder the page is the one that shows the module.
             here = Page(self.index.pages.get(data.name, ""))
         convert, contents = self.do_convert_markdown, self.do_heading
-        block = Html(data, options, self.index, self.take, here, convert, contents, self.ids)
+        block = Excerpt(data, options, self.index, self.take, here, convert, contents, self.ids)
         try:
             if options.figure:
                 folder = self.index.folder(data.source.place, here)
                 return figure(data, options.figure, folder, options.thumbnail)
-            return self.env.get_template("document.html.jinja").render(block.page())
+            shown = block.page() if options.whole else {"document": data}
+            picture = convert(options.picture, 0) if options.picture else ""
+            excerpt = block.excerpt(options.excerpt) if options.excerpt else {}
+            name = "document" if options.whole else "excerpt"
+            template = self.env.get_template(f"{name}.html.jinja")
+            more = {"picture": picture, "excerpt": excerpt, "whole": options.whole}
+            return template.render(shown | more)
         except SourceError as error:
             raise PluginError(str(error)) from error
 

@@ -16,8 +16,11 @@ from ..document import Document, Output, Section, Source, SourceError
 from .module import slug, unique
 from .source import headings
 
+MARKDOWN = "text/markdown"
 # What a cell shows can come in several forms at once. A drawing beats a bitmap, and either beats a description.
-MIMES = ("image/svg+xml", "image/png", "text/html", "text/plain")
+MIMES = ("image/svg+xml", "image/png", "text/html", MARKDOWN, "text/plain")
+# Code that only draws, by what it draws.
+DRAWS = {"image/svg+xml": "figure", "image/png": "figure", "text/html": "table"}
 NOTHING: dict[str, Any] = {"outputs": [], "metadata": {}}
 
 
@@ -29,7 +32,9 @@ def read_notebook(path: Path, root: Path | None = None) -> Document:
     and jupytext writes both on the cell's first line:
 
     * `# %% alt="Two histograms, …"`: what a figure shows, for those who can't see it. A figure without it fails the build.
-    * `# %% tags=["wide"]`: the output deserves both columns. `tags=["hide-code"]`: only the output is of interest.
+    * `# %% tags=["wide"]`: the output deserves both columns. `tags=["draws"]`: the code only draws, and is closed until somebody asks.
+
+    Markdown that a cell shows is prose with numbers in it that were computed, and goes on where the cell's own prose ends.
 
     A Markdown cell whose metadata has a text, `tied`, is that text: the same with `\code` in its formulas, which no other reader of notebooks knows.
 
@@ -77,15 +82,21 @@ def _section(prose: str, cell: dict[str, Any], source: str, number: int, place: 
             "Run the notebook (`make site` does), then build again.",
         )
     tags = cell["metadata"].get("tags", [])
+    outputs = _outputs(cell, "wide" in tags, number, place)
+    computed = [output.data for output in outputs if output.mime == MARKDOWN]
+    shown = tuple(output for output in outputs if output.mime != MARKDOWN)
+    drawn = next((DRAWS[output.mime] for output in shown if output.mime in DRAWS), "output")
     return Section(
-        prose=prose,
+        prose="\n\n".join(filter(None, [prose, *computed])),
         prose_lines=(),
-        code="" if "hide-code" in tags else source,
+        code=source,
         code_lines=(),
         span=range(number, number + 1),
         anchor=slug(prose or source),
         kind="cell",
-        outputs=tuple(_outputs(cell, "wide" in tags, number, place)),
+        folded=source.count("\n") + 1 if source and "draws" in tags else 0,
+        folds=f"code for this {drawn}",
+        outputs=shown,
     )
 
 

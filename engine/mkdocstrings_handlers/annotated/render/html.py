@@ -73,7 +73,8 @@ class Row:
     @property
     def silent(self) -> bool:
         """Nothing stands in the column of the code."""
-        return self.section.kind != "module" and not self.code and not self.outputs
+        aside = self.code or self.folded or self.outputs
+        return self.section.kind != "module" and not aside
 
 
 @dataclass
@@ -289,18 +290,17 @@ class Html:
 
     # ### Its symbols
 
-    def _legend(self, line: str) -> list[dict[str, Any]]:
+    def _legend(self, line: str, page: str = "") -> list[dict[str, Any]]:
         """
-        A row for each scope, name and meaning: it is what a card shows of a tie. Where the list says the same already, of the same name elsewhere, the row isn't seen.
+        A row for each scope, name and meaning: it is what a card shows of a tie. `line` and `page` say where lines are found. Where the list says the same already, of the same name elsewhere, the row isn't seen.
         """
         rows: list[dict[str, Any]] = []
         seen: set[tuple[str, str]] = set()
         for entry in self._symbols.legend(self.met):
             number = self._tied(entry.tie.scope).get(entry.tie.name, "")
             words = (entry.tie.name, entry.meaning)
-            rows.append(
-                self._symbol(entry) | {"tie": number, "line": line, "again": words in seen}
-            )
+            where = {"tie": number, "page": page, "line": line, "again": words in seen}
+            rows.append(self._symbol(entry) | where)
             seen.add(words)
         return rows
 

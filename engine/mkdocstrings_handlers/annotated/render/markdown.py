@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from textwrap import dedent
 
 import griffe
 
@@ -25,6 +26,7 @@ from ..understand.run import recorded
 from ..understand.symbols import untied
 from ..understand.torch_docs import torch_url
 from .diff import find
+from .excerpt import heart
 
 # From the words of a link and what they lead to, as the source has it, to what stands there instead; nothing, if it is no link of ours. They lead to an
 # address, to the name of an object or, perhaps without words, to the `@key` of a work.
@@ -141,6 +143,11 @@ class Writer:
         if anchor := options.get("figure"):
             sections = {s.anchor: s for s in self.index.document(name).sections}
             return _section(replace(sections[anchor], prose="", code=""), "")
+        if not directive.shows and (function := options.get("excerpt")):
+            document = self.index.document(name)
+            shown = heart(document, function)
+            code = "\n".join(document.source.lines[n - 1] for n in shown.lines)
+            return f"{shown.formula}\n\n{_fenced('python', dedent(code))}"
         if not directive.shows:
             return self.signature(name)
         document = self.index.document(name)

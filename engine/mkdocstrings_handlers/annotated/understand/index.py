@@ -59,7 +59,8 @@ class Directive:
         """Whether the page shows all of it, annotated."""
         options = self.options.get("options") or {}
         part = options.get("diff_from") or options.get("figure")
-        return self.options.get("handler") == "annotated" and not part
+        whole = options.get("whole", True) and not part
+        return self.options.get("handler") == "annotated" and bool(whole)
 
 
 def directives(text: str) -> Iterator[Directive]:
