@@ -263,8 +263,8 @@ def test_a_tie_of_a_notebook_holds_in_its_cell(
         markdown("# Title"),
         plain_text,
         code("def f(w):\n    mean = w.mean(1)  # [O], a mean\n    return w - mean"),
-        markdown("## Two\n\n$\\code{w}{w}$"),
-        code("def g(w):\n    return w"),
+        markdown("## Two\n\n$\\code{w}{w}$, $\\code{mean}{m}$\n\n* `mean`: another\n"),
+        code("def g(w):\n    mean = w\n    return mean"),
     ]
     path = project / "ties.ipynb"
     path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4}))
@@ -278,10 +278,14 @@ def test_a_tie_of_a_notebook_holds_in_its_cell(
         ("one", "1", False, False),
         ("one", "2", False, True),
         ("two", "3", True, False),
+        ("two", "4", False, False),
     ]
+    # The name of another cell is another variable, and its shape another one.
+    assert "[O]" in rows[1][3]
+    assert "[O]" not in rows[3][3]
     # A line that a card leads to has an anchor, and no other line has.
-    assert re.findall(r'class="l" id="(L\d+)"', html) == ["L1", "L2", "L4"]
-    assert re.findall(r'<a href="#(L\d+)"', html) == ["L1", "L2", "L4"]
+    assert re.findall(r'class="l" id="(L\d+)"', html) == ["L1", "L2", "L4", "L5"]
+    assert re.findall(r'<a href="#(L\d+)"', html) == ["L1", "L2", "L4", "L5"]
     assert html.count('class="n tied" data-tie="1"') == 3
     assert html.count('class="n tied" data-tie="3"') == 2
 

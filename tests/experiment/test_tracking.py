@@ -2,6 +2,10 @@
 
 import importlib.util
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +168,35 @@ def test_metrics_with_half_a_last_line_are_read_up_to_it(images: Images) -> None
     path.write_bytes(content[:30] + content[40:])
     with pytest.raises(json.JSONDecodeError):
         _ = Run(Path("run")).rows
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="the system has no terminals to pretend")
+def test_a_terminal_shows_a_loss_after_the_first_update(root: Path) -> None:
+    control, terminal = os.openpty()
+    command = [
+        sys.executable,
+        "-m",
+        "labml_ws.experiment",
+        "--data",
+        "digits",
+        "--threads",
+        "1",
+    ]
+    process = subprocess.Popen(
+        [*command, "--cpu", "--out", str(Path("run").resolve())],
+        cwd=root,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    try:
+        shown = ""
+        while not re.search(r"loss \d", shown):
+            shown += os.read(control, 1000).decode(errors="replace")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(control)
+    assert "1,293 images" in shown
+    assert re.search(r"\b1/20 \[[^]]*loss \d", shown)

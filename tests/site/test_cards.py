@@ -12,6 +12,8 @@ import torch
 from playwright.sync_api import Browser, Page, expect
 
 from labml_ws import weight_standardization
+from mkdocstrings_handlers.annotated.document import Source
+from mkdocstrings_handlers.annotated.understand.scopes import Scopes
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=30_000)
@@ -118,11 +120,11 @@ def test_a_card_says_what_the_demo_recorded(lists: dict[str, Any], root: Path) -
             if not record.is_file():
                 continue
             bound = json.loads(record.read_text())["bound"]
+            path = root / f"{one['module'].replace('.', '/')}.py"
+            lines = [binding.node.lineno for binding in Scopes(Source.read(path)).bindings]
             for row in one["rows"]:
-                # A default stands in the line itself: of it only other values are recorded.
-                default = row["value"].endswith("by default")
-                told = [entry for entry in bound if entry[1] == row["name"] and not default]
-                for _, _, shape, value in told[:1] if len(told) == 1 else []:
+                told = [e for e in bound if e[1] == row["name"] and lines[e[0]] == row["line"]]
+                for _, _, shape, value in told:
                     checked += 1
                     if shape not in (row["shape"], row["value"][: len(shape)]):
                         wrong.append((page, row, shape))
