@@ -189,10 +189,11 @@ def test_a_symbol_and_its_variable_have_one_color(tab: Page) -> None:
 def test_the_home_page_s_formula_is_tied_to_its_code(tab: Page) -> None:
     tab.locator('.excerpt .katex-html [data-code="mean"]').first.hover()
     lit = tab.evaluate(
-        "[...document.querySelectorAll('.excerpt .lit')].map(e => e.dataset.code + ' ' + (e.closest('pre') ? 'code' : 'formula'))"
+        "[...document.querySelectorAll('.excerpt :is(.katex-html, pre) .lit')].map(e => e.dataset.code + ' ' + (e.closest('pre') ? 'code' : 'formula'))"
     )
     assert set(lit) == {"mean code", "mean formula"}
-    href = tab.locator(".excerpt .l > a").last.get_attribute("href")
+    expect(tab.locator("#card")).to_contain_text("the mean of a filter")
+    href = tab.locator(".excerpt .l > a[aria-label]").last.get_attribute("href")
     assert re.fullmatch(r"annotated/standardization\.html#L\d+", href or "")
 
 
@@ -217,7 +218,7 @@ def test_nothing_moves_with_a_choice_and_nothing_is_too_wide(
     tab.set_viewport_size({"width": width, "height": 844})
     tab.goto(f"{address}/{page}")
     boxes = """() => [...document.querySelectorAll('.picture :is(fieldset, .stage, table, .excerpt), .picture')]
-      .map(e => { const r = e.getBoundingClientRect(); return [r.x, r.y + scrollY, r.width, r.height]; })"""
+      .map(e => { const r = e.getBoundingClientRect(), o = document.querySelector('.picture').getBoundingClientRect(); return [r.x, r.y - o.y, r.width, r.height]; })"""
     before = tab.evaluate(boxes)
     for name in METHODS:
         choose(tab, "axes", name)
