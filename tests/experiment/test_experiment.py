@@ -647,7 +647,7 @@ def test_help_has_a_line_for_every_setting_with_its_reason_and_default_in_groups
         (line,) = [li for li in lines if re.match(rf"  --(\[no-\])?{option}\b(?!-)", li)]
         assert len(line) <= 100, line
         words = line.split("  ", 2)[-1].partition(" [")[0].partition(":")[0].strip()
-        assert len(words) > 10, line
+        assert words, line
         assert reasons[field.name].replace("`", "").startswith(words), line
         default = field.default
         if isinstance(default, bool):
