@@ -48,7 +48,7 @@ def line(setting: Setting) -> str:
     """
     ## A line
 
-    * returns for instance `--norm CHOICE  Normalization after each convolution: bcn, bn, gn, ln, none [bcn]`
+    * returns for instance `--norm  Normalization after each convolution: bcn, bn, gn, ln, none [bcn]`
     """
     kind = get_type_hints(Config)[setting.name]
     default: Any = Config.__dataclass_fields__[setting.name].default
