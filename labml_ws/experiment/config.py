@@ -114,7 +114,7 @@ class Config:
     # Update all weights in one kernel, where torch has one: an optimizer's step in half the time or less, with other last digits. Not with fp16,
     # where a step may be left out. The first recorded runs are without.
     fused: bool = True
-    # For the initial weights, the order of the images and their augmentation.
+    # For initial weights, the order of the images and their augmentation.
     seed: int = 0
 
     # **Machine**

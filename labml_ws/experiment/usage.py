@@ -61,7 +61,7 @@ def line(setting: Setting) -> str:
         kinds = {int: " N", float: " X", str: " TEXT", int | Literal["auto"]: " N"}
         option += kinds.get(kind, " FOLDER")
     shown = f" [{default}]" if default not in (None, "") else ""
-    return f"  --{option:<20} {text}{shown}"
+    return f"  --{option:<20}  {text}{shown}"
 
 
 def usage(program: str, description: str) -> str:
