@@ -47,7 +47,9 @@ def clean(images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     GradientState._reset_state()
     load = cifar10.load
     monkeypatch.setattr(
-        cifar10, "load", lambda data="hub": images if data == "digits" else load(data)
+        cifar10,
+        "load",
+        lambda data="hub", **more: images if data == "digits" else load(data, **more),
     )
     monkeypatch.chdir(tmp_path)
 
