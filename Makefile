@@ -26,7 +26,7 @@ INPUTS := mkdocs.yml LICENSE $(filter-out docs/assets/vendor/% docs/download/% $
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help site serve test lint format results bench shots lighthouse clean distclean FORCE
+.PHONY: help site serve test lint format results soak bench shots lighthouse clean distclean FORCE
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -34,7 +34,7 @@ help: ## say what there is to make
 site: build/site.made ## build the annotated site into site/ (open site/index.html, no server needed; BUILDER=zensical takes another builder)
 	@echo "site/index.html is ready: open it in a browser."
 
-serve: $(VENDOR) build/networks.md build/hero.html build/run.made build/downloads.made ## serve the site while writing; rebuilds when a page or a module changes
+serve: $(VENDOR) build/networks.md build/survives.md build/hero.html build/run.made build/downloads.made ## serve the site while writing; rebuilds when a page or a module changes
 	$(PY) -m mkdocs serve --watch labml_ws --watch engine
 
 test: lint build/site.made ## prove it: style, types, unit tests, strict build, every page in a real Chromium
@@ -56,6 +56,10 @@ NOTE ?=
 export DATA NOTE
 results: $(INSTALLED) ## record what the pages show (hours; DATA=DIR reads CIFAR-10 from a folder, RUN="methods batches" takes some)
 	$(PY) -m labml_ws.experiment.suite $(RUN)
+
+soak: $(INSTALLED) ## end 200 runs at any line and let them go on, and record it for the page What it survives (POINTS=20)
+	OMP_NUM_THREADS=1 $(PY) -m tests.experiment.soak --points $(or $(POINTS),200)
+	OMP_NUM_THREADS=1 $(PY) -m tests.experiment.faults
 
 # The allocator is told to keep what it has: otherwise a step of some layers pays for thousands of page faults.
 bench: $(INSTALLED) ## time the layers against others and the floor, for the performance page; wants a quiet machine (QUICK=1: a minute, no record)
@@ -117,6 +121,11 @@ build/networks.md: $(wildcard labml_ws/*.py) tools/networks.py $(INSTALLED)
 	@mkdir -p $(@D)
 	@OMP_NUM_THREADS=1 $(PY) -m tools.networks $@
 
+# What a training run survives.
+build/survives.md: $(wildcard docs/runs/soak/*.json) tools/survives.py $(INSTALLED)
+	@mkdir -p $(@D)
+	@$(PY) -m tools.survives $@
+
 # What is averaged, drawn for the head of the first pages.
 build/hero.html: $(wildcard labml_ws/*.py) tools/hero.py $(INSTALLED)
 	@OMP_NUM_THREADS=1 $(PY) -m tools.hero $@
@@ -127,7 +136,7 @@ build/downloads.made: $(INPUTS) build/inputs build/run.made
 	@touch $@
 
 # The pages; what programs read; the last step, over all pages at once.
-build/site.made: $(INPUTS) build/inputs $(VENDOR) build/networks.md build/hero.html build/run.made build/downloads.made
+build/site.made: $(INPUTS) build/inputs $(VENDOR) build/networks.md build/survives.md build/hero.html build/run.made build/downloads.made
 	@# (Not --quiet: what it leaves unsaid, it doesn't count as a warning either.)
 	$(PY) -m $(BUILDER) build --strict $(if $(filter zensical,$(BUILDER)),--clean) > build/$(BUILDER).log 2>&1 || { cat build/$(BUILDER).log >&2; exit 1; }
 	@$(PY) -m tools.renderings site

@@ -6,6 +6,7 @@ into options. What [`--help`][labml_ws.experiment.usage] prints is taken from th
 """
 
 import os
+import signal
 import sys
 from typing import TextIO
 
@@ -13,6 +14,8 @@ from labml_ws.experiment import cifar10
 from labml_ws.experiment.checkpoint import Stopped
 from labml_ws.experiment.config import Config
 from labml_ws.experiment.decoding import DataError
+from labml_ws.experiment.memory import is_full
+from labml_ws.experiment.processes import check_launch
 from labml_ws.experiment.train import Training
 from labml_ws.experiment.usage import usage
 
@@ -51,16 +54,40 @@ def main(arguments: list[str] | None = None) -> int:
             prog=PROGRAM,
             description=DESCRIPTION,
         )
-        training = Training(config, cifar10.load(config.data))
+        check_launch()
+        images = cifar10.load(config.data, skip=config.on_bad_data == "skip")
+        if images.skipped:
+            say(
+                f"skipped {len(images.skipped)} rows, the first: {images.skipped[0]}",
+                sys.stderr,
+            )
+        training = Training(config, images)
     except (DataError, ValueError, OSError) as error:
         return fail(error, 2)
+    except KeyboardInterrupt:
+        say("stopped by SIGINT before the first batch", sys.stderr)
+        return 128 + signal.SIGINT
     try:
         row = training.run()
     except (OSError, FloatingPointError) as error:
         return fail(error, 1)
+    except (RuntimeError, MemoryError) as error:
+        if not is_full(error):
+            raise
+        say(
+            f"error: out of memory with {training.config.split[0]} images at a time: pass a smaller --micro-batch, or auto",
+            sys.stderr,
+        )
+        return 1
     except Stopped as stop:
         say(str(stop), sys.stderr)
         return 128 + stop.signal
+    except KeyboardInterrupt:
+        say(
+            "stopped at once by a second SIGINT: --resume goes on from the last checkpoint",
+            sys.stderr,
+        )
+        return 128 + signal.SIGINT
     say(
         f"{config.name}: test accuracy {row['test_accuracy']:.2%} after {config.epochs} epochs "
         f"in {row['seconds'] / 60:.1f} min, record in {config.folder}"

@@ -15,8 +15,9 @@ length of `metrics.jsonl`, which is cut back to it. Each is a folder:
 | `state.pt` | all the rest, which torch reads without running any code from it (`weights_only`) |
 | `checksums.json` | SHA-256 of both |
 
-A checkpoint is written at the end of each epoch, before the test, and after every `--checkpoint-steps` batches. The last
-ones stay, and none when the run has ended.
+A checkpoint is written at the end of each epoch, before the test, after every `--checkpoint-steps` batches, and whenever
+`--checkpoint-minutes` have passed. The last ones stay, and none when the run has ended. [What it survives](../survives.md)
+lists what was tried.
 """
 
 import hashlib
@@ -142,6 +143,9 @@ class Checkpoints:
         """
         from safetensors.torch import save
 
+        # A run that goes on comes by where it was saved before, with the same numbers.
+        if self.place(step).exists():
+            return
         torch.save(state, buffer := io.BytesIO())
         contents = {"model.safetensors": save(model), "state.pt": buffer.getvalue()}
         checksums = {name: sha256(content) for name, content in contents.items()}
@@ -154,7 +158,6 @@ class Checkpoints:
             for name, content in contents.items():
                 write(partial / name, content)
             with explained(self.place(step)):
-                shutil.rmtree(self.place(step), ignore_errors=True)
                 partial.rename(self.place(step))
                 flush_folder(self.folder)
         finally:

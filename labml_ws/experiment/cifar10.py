@@ -16,6 +16,7 @@ The data comes from one of three places, the first two through Hugging Face [dat
 
 import hashlib
 import itertools
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from labml_ws.experiment.decoding import DataError, labels, pixels, readable
+from labml_ws.experiment.decoding import DataError, decode, readable
 
 HUB = "uoft-cs/cifar10"
 
@@ -41,6 +42,7 @@ class Images:
     * `train_x`, `test_x`: `uint8`, shape `[N, 3, 32, 32]`; `train_y`, `test_y`: `int64`, shape `[N]`
     * `flip`: whether a mirrored image still shows the same class (a car does, a 2 doesn't)
     * `source`: where it came from, in words
+    * `skipped`: the rows that were left out, and why
     * `validation_x`, `validation_y`: [held out][labml_ws.experiment.split] of the training images, none at first
     * `fingerprint`: 16 hexadecimal digits that change with any pixel or label, for the record of a run
     """
@@ -51,6 +53,7 @@ class Images:
     test_y: Tensor
     source: str
     flip: bool = True
+    skipped: tuple[str, ...] = ()
     validation_x: Tensor = field(default_factory=lambda: torch.zeros(0, 3, 32, 32).byte())
     validation_y: Tensor = field(default_factory=lambda: torch.zeros(0).long())
 
@@ -68,11 +71,12 @@ class Images:
         return digest.hexdigest()[:16]
 
 
-def load(data: str = "hub") -> Images:
+def load(data: str = "hub", skip: bool = False) -> Images:
     """
     ## Load
 
     * `data`: `"hub"`, `"digits"` or a folder, as in [the table][labml_ws.experiment.cifar10]
+    * `skip`: leave out the rows that cannot be used, instead of ending at the first
     * returns the [`Images`][labml_ws.experiment.cifar10.Images]
 
     Raises [`DataError`][labml_ws.experiment.decoding.DataError], with one sentence that says what to do, when the data cannot be
@@ -99,6 +103,7 @@ def load(data: str = "hub") -> Images:
         source=f"{HUB} on the Hugging Face hub"
         if data == "hub"
         else f"folder {Path(data).resolve().name}",
+        skip=skip,
     )
 
 
@@ -148,11 +153,11 @@ def load_folder(folder: str) -> Any:
         raise
 
 
-def decoded(splits: Any, source: str) -> Images:
+def decoded(splits: Any, source: str, skip: bool = False) -> Images:
     """
     ## Decode once
 
-    * `splits`: data sets under the keys `train` and `test`; `source`: where they came from, in words
+    * `splits`: data sets under the keys `train` and `test`; `source`: where they came from, in words; `skip`: as above
 
     The decoded tensors are cached beside the library's own files. The names of those files change with the data, so
     they are the key. The cache is written under another name and then renamed, so an interrupted run leaves no
@@ -160,15 +165,16 @@ def decoded(splits: Any, source: str) -> Images:
     image or a label that cannot be.
     """
     import datasets
-    from safetensors.torch import load_file, save_file
+    from safetensors import safe_open
+    from safetensors.torch import save_file
 
     files = [
         file["filename"] for split in ("train", "test") for file in splits[split].cache_files
     ]
-    key = hashlib.sha256("\n".join(["2", *files]).encode()).hexdigest()[:16]
+    key = hashlib.sha256("\n".join(["3", *["skip"][:skip], *files]).encode()).hexdigest()[:16]
     cache = Path(datasets.config.HF_DATASETS_CACHE) / "labml_ws" / f"{key}.safetensors"
     if not cache.exists():
-        tensors = {}
+        tensors, skipped = dict[str, Tensor](), list[str]()
         for split in ("train", "test"):
             columns = splits[split].column_names
             if not {"img", "label"} <= set(columns):
@@ -177,19 +183,22 @@ def decoded(splits: Any, source: str) -> Images:
                     f"rename them to match {HUB}"
                 )
             place = f"of the {split} images in {source}"
-            tensors[f"{split}_y"] = labels(splits[split]["label"], place)
             # A parquet file need not say that its bytes are images. Nor are they decoded by the library, which opens what
             # file or address a row names.
             column = splits[split].cast_column("img", datasets.Image(decode=False))["img"]
-            tensors[f"{split}_x"] = pixels(column, place)
+            x, y, left = decode(column, splits[split]["label"], place, skip)
+            tensors |= {f"{split}_x": x, f"{split}_y": y}
+            skipped += left
         cache.parent.mkdir(parents=True, exist_ok=True)
         partial = cache.with_suffix(f".{os.getpid()}")
         try:
-            save_file(tensors, partial)
+            save_file(tensors, partial, {"skipped": json.dumps(skipped)})
             partial.replace(cache)
         finally:
             partial.unlink(missing_ok=True)
-    tensors = load_file(cache)
+    with safe_open(cache, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        skipped = json.loads(file.metadata()["skipped"])
     x = tensors["train_x"]
     gray = all(torch.equal(x[:, 0], x[:, channel]) for channel in (1, 2))
     return Images(
@@ -198,6 +207,7 @@ def decoded(splits: Any, source: str) -> Images:
         tensors["test_x"],
         tensors["test_y"],
         f"{source}, all of them gray" if gray else source,
+        skipped=tuple(skipped),
     )
 
 

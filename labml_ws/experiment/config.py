@@ -26,7 +26,7 @@ from labml_ws.layers import Conv2d, Linear
 # Of the settings, those that a run's numbers hardly depend on, and with them those that its name begins with.
 APART = {
     *("cpu", "threads", "out", "measure", "half_weights", "note"),
-    *("resume", "checkpoint_steps", "checkpoints", "tracker"),
+    *("resume", "checkpoint_steps", "checkpoint_minutes", "checkpoints", "tracker"),
 }
 UNNAMED = APART | {"ws", "norm", "estimate", "variant", "width", "batch_size", "seed"}
 # What a record that doesn't mention a setting was run with, where that isn't its default: there was no choice yet.
@@ -79,6 +79,8 @@ class Config:
     # Images from `hub`, `digits`, or a folder with CIFAR-10's parquet files.
     data: str = "hub"
 
+    # What to do at an image or a label that cannot be used: `stop` with its row, or `skip` it, which the record says.
+    on_bad_data: Literal["stop", "skip"] = "stop"
     # The share of the training images that is held out, to choose by: each epoch is measured on these, and the test images are
     # looked at once, at the end. With 0, each epoch is measured on the test images.
     validation: float = 0.1
@@ -94,6 +96,9 @@ class Config:
     # Batches whose gradients are averaged before the weights change: 16 with `--batch-size 4` updates like a batch of 64
     # but normalizes like 4.
     accumulate: int = 1
+    # Images that pass at a time, which decides the memory; gradients accumulate over them. With 0 all of a step, with `auto`
+    # as many as fit into the GPU.
+    micro_batch: int | Literal["auto"] = 0
     # What updates the weights: `adam`, or `sgd` with momentum 0.9 (unless the schedule moves it).
     optimizer: Literal["adam", "sgd"] = "adam"
     # The optimizer's step size; with a one-cycle schedule, its peak.
@@ -134,6 +139,8 @@ class Config:
     resume: bool = False
     # A checkpoint after every so many batches: besides that at the end of each epoch, and with 0 none.
     checkpoint_steps: int = 0
+    # A checkpoint whenever so many minutes have passed: since the last one, and with 0 none.
+    checkpoint_minutes: float = 0.0
     # How many of the last checkpoints stay until the run has ended. In training with Adam, each is three times the size of
     # the weights.
     checkpoints: int = 2
@@ -156,6 +163,13 @@ class Config:
                 flags = {"True": title, "False": f"no-{title}"}
                 parts.append(flags.get(word, f"{title}{word}"))
         return re.sub(r"[^\w.+-]", "_", "-".join(parts))
+
+    @property
+    def split(self) -> tuple[int, int]:
+        """How many images pass through the network at a time, and how many times for an update of the weights."""
+        size = int(self.micro_batch) if self.micro_batch != "auto" else 0
+        size = size or self.batch_size
+        return size, self.accumulate * self.batch_size // size
 
     @property
     def folder(self) -> Path:
@@ -185,11 +199,22 @@ class Config:
             "drive": (0 <= self.drive < math.inf, "of at least 0, and finite"),
             "seed": (0 <= self.seed < 2**32, "from 0 to 4294967295"),
             "threads": (self.threads <= 1024, "of at most 1024"),
+            "checkpoint_minutes": (self.checkpoint_minutes >= 0, "of at least 0"),
+            "micro_batch": (
+                self.micro_batch in (0, "auto")
+                or (self.split[0] > 0 and self.batch_size % self.split[0] == 0),
+                f"auto, or a divisor of --batch-size {self.batch_size}",
+            ),
         }
         for field, (possible, expected) in ranges.items():
             if not possible:
                 option = f"--{field.replace('_', '-')}"
                 raise ValueError(f"expected {option} {expected}, got {getattr(self, field)}")
+        if self.micro_batch and self.accumulate > 1:
+            raise ValueError(
+                f"expected --accumulate 1 with --micro-batch, which accumulates by itself, got "
+                f"{self.accumulate}: make --batch-size larger instead"
+            )
         if self.out is not None and not self.out.name:
             raise ValueError(
                 f"expected --out with the name of a folder for this run alone, got '{self.out}'"

@@ -7,6 +7,7 @@ the run depends on into one, take it out again, and stop where it is asked to.
 
 import shlex
 import signal
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -42,6 +43,8 @@ class Resumable:
     totals: Tensor
     done: int
     total: int
+    # When it was saved last, in the seconds of a clock.
+    saved: float
 
     def save(self) -> None:
         """### A checkpoint
@@ -60,6 +63,7 @@ class Resumable:
             "random": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if cuda else [],
         }
+        self.saved = time.perf_counter()
         self.record.save_checkpoint(self.done, self.accelerator.unwrap_model(self.model), state)
         self.stop_if_asked()
 
@@ -77,6 +81,13 @@ class Resumable:
         torch.set_rng_state(state["random"])
         if state["cuda"]:
             torch.cuda.set_rng_state_all(state["cuda"])
+
+    def late(self) -> bool:
+        """Whether `--checkpoint-minutes` have passed since the last checkpoint, on the first clock that says so."""
+        if not (minutes := self.config.checkpoint_minutes):
+            return False
+        passed = time.perf_counter() - self.saved >= 60 * minutes
+        return bool(largest(self.accelerator, int(passed)))
 
     def asked(self) -> int:
         return largest(self.accelerator, self.signals.number)

@@ -20,7 +20,9 @@ from torch.nn import functional as F
 from labml_ws.experiment import cifar10, tracking
 from labml_ws.experiment.checkpoint import Signals
 from labml_ws.experiment.config import Config, build, optimization
+from labml_ws.experiment.diagnosis import causes, furthest, sizes
 from labml_ws.experiment.measure import snapshot
+from labml_ws.experiment.memory import sized
 from labml_ws.experiment.processes import share_statistics
 from labml_ws.experiment.resume import Resumable
 from labml_ws.experiment.split import split
@@ -58,7 +60,6 @@ class Training(Resumable):
         from accelerate import Accelerator
         from accelerate.utils import DataLoaderConfiguration, set_seed
 
-        self.config = config
         # Each process takes its part of a batch.
         self.accelerator = Accelerator(
             mixed_precision=config.mixed_precision,
@@ -68,6 +69,9 @@ class Training(Resumable):
             dataloader_config=DataLoaderConfiguration(split_batches=True),
         )
         self.processes = self.accelerator.num_processes
+        self.config = config = sized(config, self.accelerator)
+        # How many images at a time, and how many times for an update.
+        self.images_at_a_time, self.group = config.split
         self.part = (self.accelerator.process_index, self.processes)
         device = self.accelerator.device
         if config.mixed_precision == "fp16" and device.type == "cpu":
@@ -79,15 +83,16 @@ class Training(Resumable):
         images = split(images, config.validation)
         self.images = images = cifar10.subset(images, config.train_images)
         batches = cifar10.loader(
-            images.train_x, images.train_y, config.batch_size, seed=config.seed
+            images.train_x, images.train_y, self.images_at_a_time, seed=config.seed
         )
-        # What each epoch is measured on.
+        # What each epoch is measured on. What fits in training fits in a test.
         self.held_out = "validation" if len(images.validation_y) else "test"
+        size = self.images_at_a_time if config.micro_batch else 500
         validation, test = (
             cifar10.loader(
                 getattr(images, f"{part}_x"),
                 getattr(images, f"{part}_y"),
-                batch_size=500 // self.processes * self.processes,
+                batch_size=-(-size // self.processes) * self.processes,
             )
             for part in (self.held_out, "test")
         )
@@ -96,10 +101,11 @@ class Training(Resumable):
                 f"expected --batch-size of at most {len(images.train_y)}, the training images, "
                 f"got {config.batch_size}"
             )
-        if config.batch_size % self.processes:
+        if self.images_at_a_time % self.processes:
+            option = "--micro-batch" if config.micro_batch else "--batch-size"
             raise ValueError(
-                f"expected --batch-size that {self.processes} processes can share equally, "
-                f"got {config.batch_size}"
+                f"expected {option} that {self.processes} processes can share equally, "
+                f"got {self.images_at_a_time}"
             )
         if self.processes > 1:
             share_statistics(model)
@@ -107,7 +113,7 @@ class Training(Resumable):
         self.number, self.step, self.done, self.total = 1, 0, 0, config.epochs * len(batches)
         # What the order of the next epoch is drawn from.
         self.order = batches.generator
-        updates = config.epochs * -(-len(batches) // config.accumulate)
+        updates = config.epochs * -(-len(batches) // self.group)
         optimizer, scheduler = optimization(config, model, updates)
         self.model, self.optimizer, self.batches, self.validation, self.test = (
             self.accelerator.prepare(model, optimizer, batches, validation, test)
@@ -119,7 +125,7 @@ class Training(Resumable):
         self.mean, self.std = mean.to(device), std.to(device)
         self.generator = torch.Generator(device).manual_seed(config.seed)
         self.begin_epoch()
-        self.signals = Signals()
+        self.signals, self.saved = Signals(), time.perf_counter()
         if self.record.resumed:
             self.restore(*self.record.resumed)
         tracking.begin(self.accelerator, config.name, asdict(config), self.done)
@@ -231,7 +237,7 @@ class Training(Resumable):
         ) as progress:
             while self.step < steps:
                 # The last group of an epoch may be smaller.
-                size = min(config.accumulate, steps - self.step)
+                size = min(self.group, steps - self.step)
                 loss = self.update(batches, size)
                 self.step += size
                 self.done += size
@@ -255,7 +261,7 @@ class Training(Resumable):
                     )
                 self.epoch_seconds = time.perf_counter() - start
                 every = config.checkpoint_steps
-                due = self.asked() or (every and self.done % every < size)
+                due = self.asked() or (every and self.done % every < size) or self.late()
                 if due and self.step < steps:
                     self.save()
         next(batches, None)
@@ -340,11 +346,14 @@ class Training(Resumable):
     # Such a loss does not recover, so stop here, with the epochs before it safely recorded.
     def stop_above(self, limit: float, epoch: int, step: int, loss: float, title: str) -> None:
         if not loss < limit:
-            self.note(kind="diverged", epoch=epoch, step=step)
+            x = self.images.train_x[:32].to(self.accelerator.device)
+            model = self.accelerator.unwrap_model(self.model)
+            layers = sizes(model, self.config, cifar10.normalize(x, self.mean, self.std))
+            layer = furthest(layers)
+            self.note(kind="diverged", epoch=epoch, step=step, **asdict(layer))
             raise FloatingPointError(
                 f"the {title} is {loss:.6g} in epoch {epoch}, step {step}, and guessing has 2.3: "
-                f"try a lower --learning-rate than {self.config.learning_rate}, or a "
-                f"normalization (--norm is {self.config.norm})"
+                f"{', or '.join(causes(layers, self.config))} (furthest out is {layer})"
             )
 
 

@@ -58,7 +58,8 @@ def line(setting: Setting) -> str:
     elif get_origin(kind) is Literal:
         text += f": {', '.join(get_args(kind))}"
     else:
-        option += {int: " N", float: " X", str: " TEXT"}.get(kind, " FOLDER")
+        kinds = {int: " N", float: " X", str: " TEXT", int | Literal["auto"]: " N"}
+        option += kinds.get(kind, " FOLDER")
     shown = f" [{default}]" if default not in (None, "") else ""
     return f"  --{option:<20} {text}{shown}"
 

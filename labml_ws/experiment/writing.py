@@ -31,9 +31,14 @@ from labml_ws.experiment.probe import probe
 from labml_ws.experiment.record import Run, rounded
 
 LAST, BEST = "model.safetensors", "best.safetensors"
-FILES = ("config.json", "metrics.jsonl", LAST, BEST, "checkpoints", tracking.FOLDER)
+# In the order in which a failed run's are moved away: as long as there is a config.json, it can be done again.
+FILES = ("checkpoints", tracking.FOLDER, BEST, LAST, "metrics.jsonl", "config.json")
 # Settings that may be others when a run goes on.
-FREE = {"out", "note", "resume", "checkpoint_steps", "checkpoints", "tracker"}
+FREE = {"out", "note", "resume", "checkpoint_steps", "checkpoint_minutes", "checkpoints"} | {
+    "tracker",
+}
+# So many rows that were skipped are named; all are counted.
+NAMED = 100
 
 
 class Record:
@@ -258,7 +263,12 @@ def description(config: Config, images: Images, device: torch.device) -> dict[st
             "train": len(images.train_y),
             "test": len(images.test_y),
         }
-        | held_out(images),
+        | held_out(images)
+        | (
+            {"skipped": len(images.skipped), "rows": [*images.skipped[:NAMED]]}
+            if images.skipped
+            else {}
+        ),
         "colors": {
             name: color.flatten().tolist()
             for name, color in zip(("mean", "std"), images.colors, strict=True)

@@ -56,7 +56,9 @@ def clean(images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     GradientState._reset_state()
     load = cifar10.load
     monkeypatch.setattr(
-        cifar10, "load", lambda data="hub": images if data == "digits" else load(data)
+        cifar10,
+        "load",
+        lambda data="hub", **more: images if data == "digits" else load(data, **more),
     )
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     monkeypatch.chdir(tmp_path)
@@ -146,6 +148,9 @@ def full(*_: Any) -> Any:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.survives(
+    "A file cannot be written", "the old one or the new one is there, and no part"
+)
 @pytest.mark.parametrize("failing", ["flush", "flush_folder"])
 def test_a_save_that_fails_keeps_the_old_file_or_the_new_one_and_no_part(
     failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -158,6 +163,7 @@ def test_a_save_that_fails_keeps_the_old_file_or_the_new_one_and_no_part(
     assert (tmp_path / "file").read_bytes() in (b"old", b"new")
 
 
+@pytest.mark.survives("The disk is full", "one sentence; what was written before is whole")
 def test_a_full_disk_ends_the_run_in_a_sentence_and_leaves_what_was_there(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,6 +194,7 @@ def test_a_row_that_does_not_fit_is_a_sentence(images: Images) -> None:
     record.close()
 
 
+@pytest.mark.survives("Half a row of the metrics fits on the disk", "it is taken back")
 def test_half_a_row_is_taken_back(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     record = Record(tiny(), images, torch.device("cpu"))
     record.add(kind="step", step=1)
@@ -242,6 +249,9 @@ def test_a_loss_that_explodes_is_stopped_though_it_is_finite(
 # Whose folder it is
 
 
+@pytest.mark.survives(
+    "A run has failed in the folder", "its files are moved into `failed-1`, and the next begins"
+)
 def test_a_failed_run_does_not_block_its_folder_and_nothing_of_it_is_lost(
     images: Images, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -270,6 +280,7 @@ def test_of_two_runs_in_one_folder_the_second_is_refused_until_the_first_has_end
     Record(tiny(), images, torch.device("cpu")).close()
 
 
+@pytest.mark.survives("Two runs start at once in one folder", "one runs, the other is refused")
 @pytest.mark.slow
 def test_of_two_starts_at_once_one_runs(tmp_path: Path, root: Path) -> None:
     command = [sys.executable, "-m", "labml_ws.experiment", *TINY, "--out", str(tmp_path / "a")]
@@ -300,6 +311,7 @@ OUT = {
 }
 
 
+@pytest.mark.survives("A folder that cannot be", "one sentence")
 @pytest.mark.parametrize("out", OUT)
 def test_a_folder_that_cannot_be_is_a_sentence(
     out: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -404,6 +416,10 @@ BAD: dict[str, tuple[Callable[[], tuple[Any, Any]], str]] = {
 }
 
 
+@pytest.mark.survives(
+    "A row that is damaged, missing, a path, of another size, of no class",
+    "it is named in one sentence, and no path is opened",
+)
 @pytest.mark.parametrize("kind", BAD)
 def test_a_bad_row_is_named_in_one_sentence_and_no_path_is_opened(
     kind: str,
@@ -433,6 +449,7 @@ def test_a_bad_row_is_named_in_one_sentence_and_no_path_is_opened(
     assert not Path("run").exists()
 
 
+@pytest.mark.survives("A file of the data is damaged", "it is named")
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     write(tmp_path / "bad" / "train-1.parquet", [image(png())] * 50, [0] * 50)
     write(tmp_path / "bad" / "train-2.parquet", [image(png())] * 50, [0] * 50)
@@ -449,3 +466,112 @@ def test_gray_images_are_said_to_be_gray(tmp_path: Path) -> None:
     for split in ("train", "test"):
         write(tmp_path / "gray" / f"{split}.parquet", [image(buffer.getvalue())], [0])
     assert cifar10.load("gray").source == "folder gray, all of them gray"
+
+
+@pytest.mark.survives(
+    "Rows with a damaged image or an impossible label, and `--on-bad-data skip`",
+    "they are left out, counted, and named in the record",
+)
+@pytest.mark.parametrize("kind", ["undecodable", "null", "path", "sizes", "ten", "no label"])
+def test_bad_rows_are_skipped_on_request_counted_and_named(
+    kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    encoded, numbers = BAD[kind][0]()
+    good = [image(png())] * 2
+    encoded = [*(encoded.to_pylist() if isinstance(encoded, pa.Array) else encoded), *good]
+    write(tmp_path / "bad" / "train.parquet", pa.array(encoded, STRUCT), [*numbers, 2, 3])
+    write(tmp_path / "bad" / "test.parquet", good, [0, 1])
+    options = ["--data", "bad", "--batch-size", "1", "--out", "run", "--on-bad-data"]
+    assert main([*TINY, *options, "stop"]) == 2
+    stopped = capfd.readouterr().err.splitlines()[-1]
+    assert "--on-bad-data skip" in stopped
+    # The second time from the cache.
+    for _ in range(2):
+        images = cifar10.load("bad", skip=True)
+        assert len(images.skipped) == 1
+        assert images.train_y.tolist()[-2:] == [2, 3]
+        assert len(images.train_y) == len(images.train_x) == 3
+    assert stopped.removeprefix("error: ").startswith(images.skipped[0])
+    assert main([*TINY, *options, "skip"]) == 0
+    assert f"skipped 1 rows, the first: {images.skipped[0]}" in capfd.readouterr().err
+    data = strict(Path("run/config.json").read_text())["data"]
+    assert (data["skipped"], data["rows"]) == (1, [*images.skipped])
+
+
+def test_where_all_rows_are_skipped_none_is_left(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write(tmp_path / "bad" / f"{split}.parquet", [image(png())] * 2, [10, 11])
+    with pytest.raises(DataError, match=r"at least one row .*got none, 2 of which cannot be"):
+        cifar10.load("bad", skip=True)
+
+
+@pytest.mark.survives("The memory is full", "one sentence that says what to pass instead")
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()]
+)
+def test_a_full_memory_is_a_sentence(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full_memory(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(training.Training, "update", full_memory)
+    assert main([*TINY, "--out", "run"]) == 1
+    said = capsys.readouterr().err
+    assert (
+        "out of memory with 16 images at a time: pass a smaller --micro-batch, or auto" in said
+    )
+    assert "Traceback" not in said
+
+
+SECTION = {
+    ("--width", "inf"): "expected --width above 0 and at most 16",
+    ("--width", "1e9"): "expected --width above 0 and at most 16",
+    ("--width", "nan"): "expected --width above 0 and at most 16",
+    ("--threads", "100000"): "expected --threads of at most 1024",
+    ("--weight-decay", "inf"): "expected --weight-decay of at least 0, and finite",
+    ("--learning-rate", "nan"): "expected --learning-rate above 0, and finite",
+    ("--mixed-precision", "fp16"): "expected --mixed-precision no or bf16 on a CPU, got fp16",
+    (
+        "--groups",
+        "7",
+    ): "expected --groups that divide the channels of every layer, got --groups 7",
+    ("--batch-size", "97"): "expected --batch-size of at most 96, the training images, got 97",
+    ("--train-images", "97"): "expected --train-images of at most 96, got 97",
+    (
+        "--micro-batch",
+        "5",
+    ): "expected --micro-batch auto, or a divisor of --batch-size 16, got 5",
+    ("--micro-batch", "auto"): "expected --micro-batch with a number on a CPU, got auto",
+    ("--checkpoint-minutes", "nan"): "expected --checkpoint-minutes of at least 0, got nan",
+}
+
+
+@pytest.mark.survives(
+    "A setting that no run can have", "refused with exit code 2, in one sentence that names it"
+)
+@pytest.mark.parametrize(("option", "value"), SECTION, ids=" ".join)
+def test_a_setting_that_cannot_be_is_a_sentence(
+    option: str,
+    value: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    try:
+        code: Any = main([*TINY, option, value, "--out", "run"])
+    except SystemExit as stop:
+        code = stop.code
+    error = capsys.readouterr().err
+    assert code == 2
+    assert SECTION[option, value] in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_is_a_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("shut").mkdir(mode=0o500)
+    assert main([*TINY, "--out", "shut/run"]) == 2
+    assert "(Permission denied)" in capsys.readouterr().err

@@ -346,14 +346,19 @@ def test_what_stands_behind_an_arrow_is_explained_once_and_first(
     assert phone.locator("p.told").inner_text().startswith("Tap a line")
 
 
-def test_a_tutorial_and_a_page_without_code_lead_to_the_code(tab: Page, address: str) -> None:
+def test_a_page_without_code_leads_to_the_page_that_has_it(tab: Page, address: str) -> None:
     tab.goto(f"{address}/playground.html", wait_until="load")
+    tab.wait_for_selector("#card", state="attached")
     tab.locator('.katex-html [data-code="mean"]').first.click()
     expect(tab.locator("#card")).to_contain_text("≈ 0.0106 ± 0.0036")
     tab.locator("#card a").click()
     expect(tab.locator(".l:target .tied", has_text="mean")).to_be_visible()
     assert urlsplit(tab.url).path.endswith(PAGE)
+
+
+def test_a_tutorial_leads_to_the_line_of_its_cell(tab: Page, address: str) -> None:
     tab.goto(f"{address}/tutorials/gradients.html", wait_until="load")
+    tab.wait_for_selector("#card", state="attached")
     tab.locator('.katex-html [data-code="sigma"]').first.click()
     expect(tab.locator("#card")).to_contain_text("what a filter is divided by")
     tab.locator("#card a").click()
