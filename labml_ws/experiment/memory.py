@@ -25,6 +25,9 @@ from labml_ws.experiment.config import Config, build, optimization
 from labml_ws.experiment.processes import largest
 from labml_ws.once import standardize_once
 
+# What oneDNN and C++ say on a CPU when they get no memory.
+CPU_FULL = ("could not create a primitive", "could not create a memory", "std::bad_alloc")
+
 
 def saved_bytes(model: nn.Module, x: Tensor) -> int:
     """
@@ -135,7 +138,11 @@ def is_full(error: BaseException) -> bool:
     """Whether an error says that the memory is full."""
     from accelerate.utils.memory import should_reduce_batch_size
 
-    return isinstance(error, MemoryError) or should_reduce_batch_size(error)
+    return (
+        isinstance(error, MemoryError)
+        or should_reduce_batch_size(error)
+        or any(words in str(error) for words in CPU_FULL)
+    )
 
 
 if __name__ == "__main__":

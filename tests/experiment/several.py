@@ -45,6 +45,8 @@ def config(kind: str, **settings: Any) -> Config:
         "optimizer": "sgd",
         "learning_rate": 0.01,
         "threads": 1,
+        "validation": 0.0,
+        "tracker": "none",
         "out": Path(kind),
     }
     return Config(**{**defaults, **KINDS[kind], **settings})
