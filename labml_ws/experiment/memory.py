@@ -79,6 +79,8 @@ def fitting(config: Config, accelerator: Any) -> int:
 
     Raises `ValueError` on a CPU without a limit, and where not even the smallest fits.
     """
+    from accelerate.utils.memory import clear_device_cache
+
     processes = accelerator.num_processes
     if accelerator.device.type == "cpu" and not limited():
         raise ValueError(
@@ -96,8 +98,8 @@ def fitting(config: Config, accelerator: Any) -> int:
         else:
             break
         finally:
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            # What the attempt has left would be missing to the next.
+            clear_device_cache(garbage_collection=True)
     else:
         size = 0
     # The processes need the same one: the smallest of theirs.
