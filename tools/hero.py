@@ -12,6 +12,7 @@ What is chosen is a radio button and what is shown follows from it in `docs/asse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -75,7 +76,7 @@ class Block:
     y: float = 76
     channel: float = 16
     position: float = 11
-    image: tuple[float, float] = (9, 6.5)
+    image: tuple[float, float] = (9, 6)
 
     def corner(self, b: float, c: float, n: float) -> tuple[float, float]:
         """Where the corner of a number is, from its image, channel and position, all counted from 0."""
@@ -86,7 +87,7 @@ class Block:
         )
 
     def face(self, *corners: tuple[float, float, float]) -> str:
-        return f"M{' '.join(point(*self.corner(*c)) for c in corners)}z"
+        return f"{line(*(self.corner(*c) for c in corners))}z"
 
     def faces(self, mask: Tensor) -> list[str]:
         """What one sees of the numbers in `mask`, `[images, channels, side, side]`: front, top, right."""
@@ -106,14 +107,17 @@ class Block:
         lines = [[(0, i, n), (0, i, 0), (b, i, 0)] for i in range(c + 1)]
         lines += [[(0, 0, i), (0, c, i), (b, c, i)] for i in range(n + 1)]
         lines += [[(i, 0, 0), (i, c, 0), (i, c, n)] for i in range(1, b + 1)]
-        return "".join("M" + " ".join(point(*self.corner(*p)) for p in line) for line in lines)
+        return "".join(line(*(self.corner(*p) for p in one)) for one in lines)
 
 
 CELL, PITCH, LEFT, TOP = 13, 19, 30, 64  # of a filter's row
 
 
-def point(x: float, y: float) -> str:
-    return f"{x:g},{y:g}"
+def line(*points: tuple[float, float]) -> str:
+    """A path from point to point, in steps: many lines of a drawing take the same ones, which packs well."""
+    (x, y), *_ = points
+    steps = (f"{c - a:g},{d - b:g}" for (a, b), (c, d) in pairwise(points))
+    return f"M{x:g},{y:g}l{' '.join(steps)}"
 
 
 def row(filter_: int) -> str:
@@ -125,11 +129,10 @@ def stage(masks: dict[str, list[Tensor]]) -> str:
     """Both, with what each method lights."""
     block = Block()
     rows = range(CHANNELS)
-    cuts = "".join(
-        f"M{LEFT + CELL * i},{TOP + PITCH * f}v{CELL}"
-        for f in rows
-        for i in range(1, POSITIONS)
-    )
+    tall = (
+        PITCH * (CHANNELS - 1) + CELL
+    )  # a cut goes through all rows, as what lies between them is no darker
+    cuts = "".join(f"M{LEFT + CELL * i},{TOP}v{tall}" for i in range(1, POSITIONS))
     everything = torch.ones(IMAGES, CHANNELS, SIDE, SIDE, dtype=torch.bool)
     front, top, right = block.faces(everything)
     lit = [f'<path class="lit" data-of="{name}" d="{"".join(block.faces(m))}"/>'
@@ -139,7 +142,7 @@ def stage(masks: dict[str, list[Tensor]]) -> str:
     return f"""<svg viewBox="0 0 400 206" role="img" aria-label="Left, a weight: {CHANNELS} filters of {POSITIONS} numbers. Right, an activation: a block of {IMAGES} images, {CHANNELS} channels and {POSITIONS} positions. The numbers that share one mean are filled.">
 <g class="weight"><text class="name" x="{LEFT}" y="20"><tspan class="symbol">W</tspan> weight</text><text class="shape" x="{LEFT}" y="38">[C_out, C_in, k_h, k_w]</text>
 <path class="cells" d="{"".join(map(row, rows))}"/><path class="lit" data-of="ws" d="{row(filter_)}"/><path class="cuts" d="{cuts}"/>
-<text transform="translate({LEFT - 10} {TOP + 54}) rotate(-90)" class="mid">filters, C<tspan class="sub" dy="2">out</tspan></text><text class="mid" x="{LEFT + 58}" y="{TOP + 5 * PITCH + CELL + 17}">numbers, C<tspan class="sub" dy="2">in</tspan><tspan dy="-2"> · k</tspan><tspan class="sub" dy="2">h</tspan><tspan dy="-2"> · k</tspan><tspan class="sub" dy="2">w</tspan></text></g>
+<text transform="translate({LEFT - 10} {TOP + 54}) rotate(-90)" class="mid">filters</text><text class="mid" x="{LEFT + 58}" y="{TOP + 5 * PITCH + CELL + 17}">numbers of a filter</text></g>
 <g class="way"><path d="M159,118h38m-5,-4l5,4l-5,4"/><text class="mid" x="178" y="108">convolve</text></g>
 <g class="activation"><text class="name" x="{block.x:g}" y="20"><tspan class="symbol">x</tspan> activation</text><text class="shape" x="{block.x:g}" y="38">[B, C, H·W]</text>
 <path class="cells" d="{front}{top}{right}"/>{"".join(lit)}<path class="shade above" d="{top}"/><path class="shade beside" d="{right}"/><path class="cuts" d="{block.grid()}"/>
@@ -151,7 +154,7 @@ def stage(masks: dict[str, list[Tensor]]) -> str:
 
 METHODS = {
     "ws": ("WS", "one filter", "<b>Weight Standardization averages weights:</b> the numbers of one filter. It needs no image, and no image changes it. It is a layer norm with filters in place of images."),
-    "bn": ("BN", "one channel, all images", "<b>Batch norm averages activations:</b> a channel’s, over all images of the batch and all positions. So each image’s output depends on its neighbors."),
+    "bn": ("BN", "one channel, all images", "<b>Batch norm averages activations:</b> a channel’s, over all images of the batch and all positions."),
     "ln": ("LN", "one image, all channels", "<b>Layer norm averages activations:</b> an image’s, over all channels and positions. What WS does with the numbers of a filter, it does with those of an image."),
     "in": ("IN", "one image, one channel", "<b>Instance norm averages activations:</b> the positions of one channel in one image."),
     "gn": ("GN", "one image, some channels", f"<b>Group norm averages activations:</b> an image’s, over a group of channels and all positions. Here there are {GROUPS} groups."),
@@ -190,19 +193,18 @@ def show(value: float) -> str:
 UNIT, MIDDLE, HEIGHT = 36, 92, 184  # pixels: one, and the zero of the scale
 
 
-def bars(rows: list[Tensor]) -> str:
-    """Nine numbers as marks over and under zero; each knows its place in every row, and where the filter's mean and its standard deviation are in each."""
-    mean, std, last = rows[0].mean(), rows[0].std(correction=0), rows[2].std(correction=0)
+def bars(raw: Tensor) -> str:
+    """Nine numbers as marks over and under zero. Each knows where it is, and all know where their mean is and how far they spread: the sheet takes the steps."""
+    mean, std = raw.mean(), raw.std(correction=0)
     marks = []
-    for k, values in enumerate(zip(*rows, strict=True)):
-        places = ";".join(f"--{name}:{v:.3f}" for name, v in zip("wch", values, strict=True))
+    for k, value in enumerate(raw):
         x = f"{100 * (k + 0.5) / POSITIONS:.2f}%"
-        marks.append(f'<g style="{places}"><line x1="{x}" x2="{x}" y2="-{UNIT}"/><circle cx="{x}" r="4.5"/></g>')  # fmt: skip
+        marks.append(f'<g style="--w:{value:.3f}"><line x1="{x}" x2="{x}" y2="-{UNIT}"/><circle cx="{x}" r="4.5"/></g>')  # fmt: skip
     ticks = "".join(
         f'<line class="tick" x2="100%" y1="{-UNIT * n}" y2="{-UNIT * n}"/><text x="-8" y="{-UNIT * n + 4}">{show(n).removesuffix(".00")}</text>'
         for n in range(-2, 3)
     )
-    return f"""<svg class="bars" height="{HEIGHT}" aria-hidden="true" style="--mean-at:{mean:.3f};--std-at:{std:.3f};--last-at:{last:.3f}"><svg y="{MIDDLE}" overflow="visible">{ticks}<rect class="band" width="100%" y="-{UNIT}" height="{2 * UNIT}"/>{"".join(marks)}<line class="mean" x2="100%"/></svg></svg>"""
+    return f"""<svg class="bars" height="{HEIGHT}" aria-hidden="true" style="--mean-at:{mean:.3f};--std-at:{std:.3f}"><svg y="{MIDDLE}" overflow="visible">{ticks}<rect class="band" width="100%" y="-{UNIT}" height="{2 * UNIT}"/>{"".join(marks)}<line class="mean" x2="100%"/></svg></svg>"""
 
 
 def steps() -> str:
@@ -231,7 +233,7 @@ def steps() -> str:
     return f"""<section class="steps" data-search-exclude>
 <fieldset><legend>That filter, in four steps</legend>{choices}</fieldset>
 <table class="filter"><caption>The filter as it is, less its mean, and standardized</caption>
-<thead><tr><td></td><td colspan="{POSITIONS}">{bars(rows)}</td><th scope="col">mean</th><th scope="col">std</th></tr></thead><tbody>{body}</tbody></table>
+<thead><tr><td></td><td colspan="{POSITIONS}">{bars(raw)}</td><th scope="col">mean</th><th scope="col">std</th></tr></thead><tbody>{body}</tbody></table>
 <p class="source">The last filter of <code>{MADE.split(chr(10))[1]}</code>, after <code>{MADE.split(chr(10))[0]}</code>: off center on purpose.</p>
 </section>
 <div class="words" data-search-exclude>{"".join(f'<p data-of="{n}">{words}</p>' for n, words in enumerate(said, 1))}</div>"""

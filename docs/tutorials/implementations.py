@@ -16,7 +16,7 @@
 # [Qiao et al.][@qiao2019micro] ask for filters of mean zero and variance one. Of the dozen well-known implementations of this, few compute the same
 # thing: they differ in which variance, in $\epsilon$ and its place, in what they accept, and in where they break.
 #
-# *26 minutes. It helps to have read [the function](../annotated/standardization.md), line by line.*
+# *28 minutes. It helps to have read [the function](../annotated/standardization.md), line by line.*
 
 # %% alt="Root mean square of a standardized filter against the standard deviation of the raw one, from 1e-6 to 1. Each curve is a step from 0 to 1; from left to right: 1e-10 and eps outside near 1e-5, 1e-8 near 1e-4, NFNets' threshold near 4e-4 with a sharp corner, 1e-6 near 1e-3, the paper's 1e-5 near 3e-3, and 1e-3 in half precision near 3e-2. A gray band marks torch's default initialization." tags=["draws", "computed"]
 # %config InlineBackend.figure_formats = ["svg"]
@@ -101,7 +101,7 @@ plt.show()
 #
 # The paper spells the variance
 #
-# $$\code{var}{\sigma^2} = \code{mean_square}{\frac{1}{I} \sum_j W_j^2} - \code{mean}{\mu}^2.$$
+# $$\code{var}{\sigma^2} = \frac{1}{I} \sum_j W_j^2 - \code{mean}{\mu}^2.$$
 #
 # That is the same number, until it is rounded. We found nobody who computes
 # weights that way, but it is the obvious way to type the equation in, so it runs along as `printed`.
@@ -469,7 +469,7 @@ display(Table("Deviation of the outputs", ["convolution", "+ GroupNorm", "+ Batc
 #
 # \begin{align}
 # \code{var}{\hat\sigma^2} &\leftarrow (1 - \code{r}{r})\, \code{var}{\hat\sigma^2} + \code{r}{r}\, \code{around}{\overline{(x - \hat\mu)^2}} && \text{or} \\
-# \code{var}{\hat\sigma^2} &\leftarrow (1 - \code{r}{r})\, \code{var}{\hat\sigma^2} + \code{r}{r} \left( \code{own}{\overline{x^2} - m^2} \right).
+# \code{var}{\hat\sigma^2} &\leftarrow (1 - \code{r}{r})\, \code{var}{\hat\sigma^2} + \code{r}{r} \left( \overline{x^2} - m^2 \right).
 # \end{align}
 #
 # The first form is [the authors'](https://github.com/joe-siyuan-qiao/Batch-Channel-Normalization) and [ours][labml_ws.batch_channel_norm.EstimatedBatchNorm.update], the second
@@ -480,7 +480,7 @@ display(Table("Deviation of the outputs", ["convolution", "+ GroupNorm", "+ Batc
 # 0 and divides by 1.
 #
 # * `r`: the share of a batch in the running statistics; `mean`: the running mean; `var`: the running variance
-# * `around`: the variance of a batch about the running mean; `own`: the variance about its own
+# * `around`: the variance of a batch about the running mean
 
 
 # %%
@@ -529,10 +529,8 @@ display(
 # %% [markdown]
 # ## The same shortcut, on activations
 #
-# labml's $\code{shortcut}{\overline{x^2} - m^2}$ is the printed form once more. In float32 at variance 1, the largest error among a
+# labml's $\overline{x^2} - m^2$ is the printed form once more. In float32 at variance 1, the largest error among a
 # thousand channels of 256 values each, and how many of them got a *negative* variance, whose root is `nan`:
-#
-# * `shortcut`: the variance, as a difference of two large numbers
 
 # %%
 rows = []

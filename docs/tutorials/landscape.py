@@ -132,8 +132,8 @@ x, y = images[:128], labels[:128]
 # from $\code{before}{H}$, the Hessian by $\dot W$, it makes $\code{after}{PHP}$, the Hessian by $\code{w}{W}$, and
 #
 # \begin{align}
-# \lVert \code{after}{PHP} \rVert_F^2 &= \lVert \code{before}{H} \rVert_F^2 - \frac{2}{I} \sum_i \Big(\sum_j \code{before}{H_{ij}}\Big)^2 \\
-# &\quad + \frac{1}{I^2} \Big(\sum_{i,j} \code{before}{H_{ij}}\Big)^2 \\
+# \lVert \code{after}{PHP} \rVert_F^2 &= \lVert \code{before}{H} \rVert_F^2 - \frac{2}{I} \sum_i \Big(\sum_j \code{before}{H}_{ij}\Big)^2 \\
+# &\quad + \frac{1}{I^2} \Big(\sum_{i,j} \code{before}{H}_{ij}\Big)^2 \\
 # &\le \lVert \code{before}{H} \rVert_F^2.
 # \end{align}
 #

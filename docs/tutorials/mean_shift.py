@@ -119,7 +119,7 @@ print(f"by the formula, plain {math.sqrt(2 / math.pi / (math.pi - 1)):.3f}")
 #
 # And what one layer shifts, the next finds at its input. Two VGGs as they are before training, with nothing behind their convolutions but ReLU, so that nothing sets the means back. (The shift has no unit, so it doesn't matter that the numbers themselves grow or shrink with depth.)
 
-# %% alt="Mean shift by layer before training, without a normalization, two lines. With plain filters it is about one from the third layer on, with WS below a half." tags=["computed"]
+# %%
 digits = load("digits")
 images = normalize(digits.train_x, *channel_stats(digits.train_x))[:256].double()
 
@@ -137,6 +137,7 @@ def through_depth(conv):
     return shifts
 
 
+# %% alt="Mean shift by layer before training, without a normalization, two lines. With plain filters it is about one from the third layer on, with WS below a half." tags=["draws", "computed"]
 figure, axis = plt.subplots(figsize=(5.2, 3))
 with torch.no_grad():
     for label, conv, color in (("plain", nn.Conv2d, "C4"), ("WS", Conv2d, "C1")):

@@ -73,7 +73,7 @@ sweep.draw(axis, groups)
 display(
     InShort(
         [
-            f"**With one image per step** BatchNorm is at {fall} points of what it had with 64, WS + GN at {level}. [More](micro_batches.md).",
+            f"**With one image per step** BatchNorm changes by {fall} points against 64, WS + GN by {level}. [More](micro_batches.md).",
             f"**WS adds to GroupNorm** {found('ws-gn', 'gn')}, **and to BatchNorm** {found('ws-bn', 'bn')}.",
             f"**WS + GN against BatchNorm**, 64 images: {found('ws-gn', 'bn')}.",
         ],

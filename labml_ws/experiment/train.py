@@ -248,10 +248,13 @@ class Training(Resumable):
                     and self.done % config.measure < size
                 ):
                     self.measure()
-                if self.step % 50 < size or self.step == steps:
+                recorded = self.step % 50 < size or self.step == steps
+                # Whoever waits sees a number after the first update.
+                if recorded or self.step == size:
                     mean_loss, accuracy = self.means()
-                    loss = self.accelerator.reduce(loss.detach(), "mean")
-                    self.report(number, self.step, loss.item(), mean_loss)
+                    if recorded:
+                        loss = self.accelerator.reduce(loss.detach(), "mean")
+                        self.report(number, self.step, loss.item(), mean_loss)
                     speed = self.seen / (time.perf_counter() - start)
                     progress.set_postfix_str(
                         f"loss {mean_loss:.3f}, accuracy {accuracy:.1%}, {speed:.0f} images/s"

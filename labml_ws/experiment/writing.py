@@ -60,6 +60,8 @@ class Record:
         self.lock: int | None = None
         about = description(config, images, device)
         about["hardware"]["processes"] = processes
+        if processes > 1:
+            about["hardware"]["backend"] = torch.distributed.get_backend()
         self.resumed: tuple[dict[str, Tensor], dict[str, Any]] | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -152,6 +152,11 @@ def test_code_that_only_draws_is_closed_and_says_what_it_draws(
     assert "a = 1" not in re.sub("<[^>]+>", "", html.replace(closed[0], ""))
 
 
+def test_closed_code_that_shows_nothing_is_for_what_follows(write) -> None:
+    (section,) = sections_of(write(code("def f(): ...", tags=["draws"])))
+    assert section.folds == "code for what follows"
+
+
 def test_computed_markdown_goes_on_with_the_prose(write, handler: AnnotatedHandler) -> None:
     computed = shown(text__markdown="**In short** $x$", text__plain="In short")
     path = write(markdown("# T\n\nText."), code("f()", computed, FIGURE, alt="x"))
@@ -237,7 +242,10 @@ def test_a_figure_is_as_wide_as_its_column_allows_and_as_its_letters_need() -> N
     root = ET.fromstring(inline_svg(SVG, "alt", "p"))
     assert root.get("viewBox") == "0 0 72 36"
     assert root.get("width") is None
-    assert root.get("style") == "max-width:72pt;min-width:calc(.63*72pt)"
+    assert root.get("style") == "max-width:72pt"
+    lettered = SVG.replace("</svg>", "<text>step</text></svg>")
+    style = ET.fromstring(inline_svg(lettered, "alt", "p")).get("style")
+    assert style == "max-width:72pt;min-width:calc(.7*72pt)"
 
 
 def test_a_figure_keeps_hundredths_of_a_point_and_its_colors_as_they_are() -> None:
@@ -263,8 +271,8 @@ def test_a_tie_of_a_notebook_holds_in_its_cell(
         markdown("# Title"),
         plain_text,
         code("def f(w):\n    mean = w.mean(1)  # [O], a mean\n    return w - mean"),
-        markdown("## Two\n\n$\\code{w}{w}$"),
-        code("def g(w):\n    return w"),
+        markdown("## Two\n\n$\\code{w}{w}$, $\\code{mean}{m}$\n\n* `mean`: another\n"),
+        code("def g(w):\n    mean = w\n    return mean"),
     ]
     path = project / "ties.ipynb"
     path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4}))
@@ -278,10 +286,14 @@ def test_a_tie_of_a_notebook_holds_in_its_cell(
         ("one", "1", False, False),
         ("one", "2", False, True),
         ("two", "3", True, False),
+        ("two", "4", False, False),
     ]
+    # The name of another cell is another variable, and its shape another one.
+    assert "[O]" in rows[1][3]
+    assert "[O]" not in rows[3][3]
     # A line that a card leads to has an anchor, and no other line has.
-    assert re.findall(r'class="l" id="(L\d+)"', html) == ["L1", "L2", "L4"]
-    assert re.findall(r'<a href="#(L\d+)"', html) == ["L1", "L2", "L4"]
+    assert re.findall(r'class="l" id="(L\d+)"', html) == ["L1", "L2", "L4", "L5"]
+    assert re.findall(r'<a href="#(L\d+)"', html) == ["L1", "L2", "L4", "L5"]
     assert html.count('class="n tied" data-tie="1"') == 3
     assert html.count('class="n tied" data-tie="3"') == 2
 

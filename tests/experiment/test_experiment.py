@@ -649,7 +649,9 @@ def test_help_has_a_line_for_every_setting_with_its_reason_and_default_in_groups
         words = line.split("  ", 2)[-1].partition(" [")[0].partition(":")[0].strip()
         assert len(words) > 10, line
         assert reasons[field.name].replace("`", "").startswith(words), line
-        default = {True: "yes", False: "no"}.get(field.default, field.default)
+        default = field.default
+        if isinstance(default, bool):
+            default = "yes" if default else "no"
         if default not in (None, ""):
             assert line.endswith(f"[{default}]"), line
     groups = [line for line in lines if re.fullmatch(r"[A-Z]\w+:", line)]

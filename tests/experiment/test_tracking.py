@@ -2,6 +2,11 @@
 
 import importlib.util
 import json
+import os
+import re
+import subprocess
+import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +169,36 @@ def test_metrics_with_half_a_last_line_are_read_up_to_it(images: Images) -> None
     path.write_bytes(content[:30] + content[40:])
     with pytest.raises(json.JSONDecodeError):
         _ = Run(Path("run")).rows
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="the system has no terminals to pretend")
+def test_a_terminal_shows_a_loss_after_the_first_update(root: Path) -> None:
+    control, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (24, 120))
+    command = [
+        sys.executable,
+        "-m",
+        "labml_ws.experiment",
+        "--data",
+        "digits",
+        "--threads",
+        "1",
+    ]
+    process = subprocess.Popen(
+        [*command, "--cpu", "--out", str(Path("run").resolve())],
+        cwd=root,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    try:
+        shown = ""
+        while "loss" not in shown:
+            shown += os.read(control, 1000).decode(errors="replace")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(control)
+    assert "1,293 images" in shown
+    assert re.search(r"\b1/20 \[[^]]*loss", shown)

@@ -12,6 +12,8 @@ import torch
 from playwright.sync_api import Browser, Page, expect
 
 from labml_ws import weight_standardization
+from mkdocstrings_handlers.annotated.document import Source
+from mkdocstrings_handlers.annotated.understand.scopes import Scopes
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=30_000)
@@ -118,11 +120,11 @@ def test_a_card_says_what_the_demo_recorded(lists: dict[str, Any], root: Path) -
             if not record.is_file():
                 continue
             bound = json.loads(record.read_text())["bound"]
+            path = root / f"{one['module'].replace('.', '/')}.py"
+            lines = [binding.node.lineno for binding in Scopes(Source.read(path)).bindings]
             for row in one["rows"]:
-                # A default stands in the line itself: of it only other values are recorded.
-                default = row["value"].endswith("by default")
-                told = [entry for entry in bound if entry[1] == row["name"] and not default]
-                for _, _, shape, value in told[:1] if len(told) == 1 else []:
+                told = [e for e in bound if e[1] == row["name"] and lines[e[0]] == row["line"]]
+                for _, _, shape, value in told:
                     checked += 1
                     if shape not in (row["shape"], row["value"][: len(shape)]):
                         wrong.append((page, row, shape))
@@ -344,14 +346,19 @@ def test_what_stands_behind_an_arrow_is_explained_once_and_first(
     assert phone.locator("p.told").inner_text().startswith("Tap a line")
 
 
-def test_a_tutorial_and_a_page_without_code_lead_to_the_code(tab: Page, address: str) -> None:
+def test_a_page_without_code_leads_to_the_page_that_has_it(tab: Page, address: str) -> None:
     tab.goto(f"{address}/playground.html", wait_until="load")
+    tab.wait_for_selector("#card", state="attached")
     tab.locator('.katex-html [data-code="mean"]').first.click()
     expect(tab.locator("#card")).to_contain_text("≈ 0.0106 ± 0.0036")
     tab.locator("#card a").click()
     expect(tab.locator(".l:target .tied", has_text="mean")).to_be_visible()
     assert urlsplit(tab.url).path.endswith(PAGE)
+
+
+def test_a_tutorial_leads_to_the_line_of_its_cell(tab: Page, address: str) -> None:
     tab.goto(f"{address}/tutorials/gradients.html", wait_until="load")
+    tab.wait_for_selector("#card", state="attached")
     tab.locator('.katex-html [data-code="sigma"]').first.click()
     expect(tab.locator("#card")).to_contain_text("what a filter is divided by")
     tab.locator("#card a").click()

@@ -110,8 +110,12 @@ def test_a_network_trains_before_and_after(diff: str) -> None:
         ).backward()
         before = [p.detach().clone() for p in model.parameters()]
         names["optimizer"].step()
-        moved = [not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
-        assert sum(moved) > 0.9 * len(moved), "the optimizer has the parameters of the model"
+        # (The last norms of timm's blocks begin at zero, so not every weight has a gradient yet.)
+        assert any(
+            not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)
+        )
+        trained = [p for group in names["optimizer"].param_groups for p in group["params"]]
+        assert {*map(id, trained)} == {*map(id, model.parameters())}
         kinds = [type(module) for module in model.modules()]
         found[sign] = (
             sum(issubclass(k, convert.OURS) for k in kinds),

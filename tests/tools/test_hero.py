@@ -111,19 +111,14 @@ def test_each_number_of_the_filter_is_that_of_the_library(html: str) -> None:
 
 
 def test_each_mark_stands_where_its_number_is(html: str) -> None:
-    weight = hero.weight().double()
-    raw, hat = weight[-1].flatten(), weight_standardization(weight)[-1].flatten()
-    marks = re.findall(r'<g style="--w:([^;]+);--c:([^;]+);--h:([^"]+)">', html)
-    places = torch.tensor([[float(v) for v in mark] for mark in marks], dtype=torch.float64)
-    wanted = torch.stack([raw, raw - raw.mean(), hat], 1)
-    assert places.shape == wanted.shape
-    assert (places - wanted).abs().max() < 6e-4
-    found = re.search(r"--mean-at:([\d.]+);--std-at:([\d.]+);--last-at:([\d.]+)", html)
+    """What becomes of it step by step is measured in a browser."""
+    raw = hero.weight()[-1].flatten()
+    marks = re.findall(r'<g style="--w:([^"]+)">', html)
+    assert [float(mark) for mark in marks] == pytest.approx(raw.tolist(), abs=6e-4)
+    found = re.search(r"--mean-at:([\d.]+);--std-at:([\d.]+)", html)
     assert found
-    assert [float(v) for v in found.groups()] == pytest.approx(
-        [raw.mean().item(), raw.std(correction=0).item(), hat.std(correction=0).item()],
-        abs=6e-4,
-    )
+    mean, std = raw.mean().item(), raw.std(correction=0).item()
+    assert [float(v) for v in found.groups()] == pytest.approx([mean, std], abs=6e-4)
 
 
 def test_its_sentences_say_the_same_numbers(html: str) -> None:

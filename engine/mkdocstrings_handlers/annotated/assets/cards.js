@@ -34,6 +34,7 @@
       parts.push(element("p", "", way));
     }
     card.replaceChildren(...parts);
+    for (const one of card.querySelectorAll(".lit")) one.classList.remove("lit");
     card.setAttribute("aria-label", name.textContent);
   };
   // Below the symbol, or above it where there is no room.

@@ -85,7 +85,8 @@ def _section(prose: str, cell: dict[str, Any], source: str, number: int, place: 
     outputs = _outputs(cell, "wide" in tags, number, place)
     computed = [output.data for output in outputs if output.mime == MARKDOWN]
     shown = tuple(output for output in outputs if output.mime != MARKDOWN)
-    drawn = next((DRAWS[output.mime] for output in shown if output.mime in DRAWS), "output")
+    other = "this output" if shown else "what follows"
+    drawn = next((f"this {DRAWS[one.mime]}" for one in shown if one.mime in DRAWS), other)
     return Section(
         prose="\n\n".join(filter(None, [prose, *computed])),
         prose_lines=(),
@@ -95,7 +96,7 @@ def _section(prose: str, cell: dict[str, Any], source: str, number: int, place: 
         anchor=slug(prose or source),
         kind="cell",
         folded=source.count("\n") + 1 if source and "draws" in tags else 0,
-        folds=f"code for this {drawn}",
+        folds=f"code for {drawn}",
         outputs=shown,
     )
 

@@ -174,6 +174,16 @@ class Symbols:
         near = (_nearest(places, tie, exact=True) for places in (self.places, self.uses))
         return next(filter(None, near), Place(0))
 
+    def _shapes(self, tie: Tie, meaning: str) -> Mapping[tuple[str, str], str]:
+        """The shapes that may be those of a tie. In a notebook, another cell's name of the same spelling is another variable, unless it is explained in one place."""
+        if self.document.numbered:
+            return self.shapes
+        return {
+            key: shape
+            for key, shape in self.shapes.items()
+            if key[0] == tie.section or self.words.get(key) == meaning
+        }
+
     def _about(self, section: Section) -> str:
         return section.name if self.document.numbered else section.anchor
 
@@ -212,7 +222,8 @@ class Symbols:
                 )
             place = self._place(tie)
             recorded = {key: other.shape for key, other in self.places.items() if other.shape}
-            shape = _nearest(self.shapes, tie) or place.shape or _nearest(recorded, tie) or ""
+            shape = _nearest(self._shapes(tie, meaning), tie) or place.shape
+            shape = shape or _nearest(recorded, tie) or ""
             # A name may have had another shape elsewhere.
             if place.shape and "*" not in shape and place.shape.count(",") != shape.count(","):
                 shape = place.shape
