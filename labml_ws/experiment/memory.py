@@ -9,8 +9,7 @@ spelling of `--batch-size 4 --accumulate 16`, and as with that, weights are [sta
 
 `--micro-batch auto` finds the largest on a GPU, by trying: one update with all images at once, and with the next
 smaller divisor of the batch whenever the memory is not enough. A CPU has no such edge: it hands out more memory than
-there is, slows down, and the system ends a process. So there is nothing to find, and `auto` says so, unless a limit is
-set (`ulimit -v`).
+there is, slows down, and the system ends a process. So there is nothing to find, and `auto` says so.
 """
 
 import json
@@ -24,9 +23,6 @@ from torch.nn import functional as F
 from labml_ws.experiment.config import Config, build, optimization
 from labml_ws.experiment.processes import largest
 from labml_ws.once import standardize_once
-
-# What oneDNN and C++ say on a CPU when they get no memory.
-CPU_FULL = ("could not create a primitive", "could not create a memory", "std::bad_alloc")
 
 
 def saved_bytes(model: nn.Module, x: Tensor) -> int:
@@ -77,13 +73,15 @@ def fitting(config: Config, accelerator: Any) -> int:
     * `config`: with `--micro-batch auto`; `accelerator`: where the training is to run
     * returns the largest divisor of the batch size whose images, all processes together, fit into memory at a time
 
-    Raises `ValueError` on a CPU without a limit, and where not even the smallest fits.
+    Raises `ValueError` on a CPU, and where not even the smallest fits.
     """
+    from accelerate.utils.memory import clear_device_cache
+
     processes = accelerator.num_processes
-    if accelerator.device.type == "cpu" and not limited():
+    if accelerator.device.type == "cpu":
         raise ValueError(
             "expected --micro-batch with a number on a CPU, got auto: its memory has no edge to "
-            "find, unless one is set with `ulimit -v`"
+            "find"
         )
     batch = config.batch_size
     sizes = [size for size in range(batch, 0, -1) if batch % size == size % processes == 0]
@@ -96,8 +94,8 @@ def fitting(config: Config, accelerator: Any) -> int:
         else:
             break
         finally:
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            # What the attempt has left would be missing to the next.
+            clear_device_cache(garbage_collection=True)
     else:
         size = 0
     # The processes need the same one: the smallest of theirs.
@@ -107,15 +105,6 @@ def fitting(config: Config, accelerator: Any) -> int:
             f"each process, got --width {config.width:g}: try a smaller one"
         )
     return size
-
-
-def limited() -> bool:
-    """Whether the system refuses memory beyond a limit."""
-    try:
-        import resource
-    except ImportError:
-        return False
-    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 # A network of its own, so that the run finds everything as if this had not been: two passes, the second with the
@@ -138,11 +127,7 @@ def is_full(error: BaseException) -> bool:
     """Whether an error says that the memory is full."""
     from accelerate.utils.memory import should_reduce_batch_size
 
-    return (
-        isinstance(error, MemoryError)
-        or should_reduce_batch_size(error)
-        or any(words in str(error) for words in CPU_FULL)
-    )
+    return isinstance(error, MemoryError) or should_reduce_batch_size(error)
 
 
 if __name__ == "__main__":
