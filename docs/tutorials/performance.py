@@ -130,6 +130,13 @@ display(Table("Time of a step over that of the plain layer", ["time", "goal", "r
 provenance()
 
 # %% [markdown]
+# **Where a goal is missed, and why.** One convolution at *one* image: WS has as many kernels and moves as many bytes as the floor ([counted below](#where-the-time-goes)), so what is left is
+# arithmetic, for which there is no waiting at one image. BCN at 64 × 32²: it [moves more memory](#batch-channel-norm-and-whole-networks) than BatchNorm does, being two normalizations, and
+# what it saves does not make up for all of that. Whole networks at one and two images: most weights sit in layers of 2² and 4² positions, where even the floor is far above the goal.
+# How far, [the last table](#batch-channel-norm-and-whole-networks) shows, with the floor and WS alone in the same network; the rest is BCN, whose small kernels cost the same at
+# one image as at sixteen. **If you train with one or two images per step, gather their gradients** [within `standardize_once`](#once-for-several-micro-batches).
+
+# %% [markdown]
 # ## When it matters
 #
 # The convolution's work grows with the images and that of WS doesn't. So WS is felt at one or two images per step and on small feature maps, and at a usual batch it is lost in the
@@ -190,6 +197,21 @@ provenance()
 
 # %% tags=["draws"]
 grid("Normalization: time over BatchNorm", "norms")
+provenance()
+
+# %% [markdown]
+# Again what the kernels take and give can be counted, now in sizes of the input. (A BatchNorm kernel goes over its input twice, once for the moments, and that counts once here.)
+
+# %%
+lines = [
+    [form, *(f"{n:g}" for n in values.values())]
+    for form, values in bench["cpu"]["norm_traffic"].items()
+]
+display(
+    Table("Forward and backward, in sizes of the input", ["kernels", "read", "written"], lines)
+)
+
+# %% tags=["wide"]
 grid("Training step: time over the network with BatchNorm", "networks")
 provenance()
 
