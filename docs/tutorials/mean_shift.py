@@ -78,7 +78,7 @@ display(
         "that the one is the reason for the other. The four networks differ [in their gradients, too](gradients.md). A small VGG without skip connections, four epochs, one learning rate.",
     )
 )
-figure, axis = plt.subplots(figsize=(7.2, 3.4))
+figure, axis = plt.subplots(figsize=(4.8, 3.4))
 for net, look in nets.items():
     lines = by_layer(net)[:, :, 1:].mean(axis=2)  # [seeds, times]
     axis.plot(steps, lines.mean(axis=0), **look)
@@ -138,7 +138,7 @@ def through_depth(conv):
 
 
 # %% alt="Mean shift by layer before training, without a normalization, two lines. With plain filters it is about one from the third layer on, with WS below a half." tags=["draws", "computed"]
-figure, axis = plt.subplots(figsize=(5.2, 3))
+figure, axis = plt.subplots(figsize=(4.8, 3))
 with torch.no_grad():
     for label, conv, color in (("plain", nn.Conv2d, "C4"), ("WS", Conv2d, "C1")):
         shifts = through_depth(conv)
