@@ -1,19 +1,20 @@
 r"""
 # Weight Standardization
 
-BatchNorm normalizes with the mean and variance of a batch. Where a network fills the GPU with one or two images, a
-**micro-batch**, as in detection or segmentation, they are those of these images, and BatchNorm
+BatchNorm normalizes with the mean and variance of a batch. Where only one or two images fit on the GPU, a
+**micro-batch**, as in detection or segmentation, mean and variance come from these few images, and BatchNorm
 [gets worse](../tutorials/small_batches.md#why-batchnorm-gets-worse). Weight Standardization,
 [WS][@qiao2019micro], moves the work to something that does not depend on the batch at all: the
-**weights**. Before each convolution, every filter is shifted to mean zero and scaled to variance one.
+**weights**. Before each convolution, every filter is shifted to mean zero and scaled to variance one. It does not replace a normalization: one that needs no
+batch, like GroupNorm, still follows the convolution, whose outputs are now [about $\sqrt I$ times its inputs][labml_ws.layers] at a fan-in of $I$.
 
 The optimizer goes on training the raw weight $\code{weight}{W}$; only the convolution sees
 $\code{w_hat}{\hat W}$. There is nothing new to learn and no running average to keep, and once training is over
 $\code{w_hat}{\hat W}$ can be [stored in place of $\code{weight}{W}$][labml_ws.layers], so at inference WS costs
 nothing.
 
-What a filter looks for stays, and two things about it no longer count: adding a constant to all its weights changes
-nothing, and making it longer or shorter next to nothing. [What that is good for](standardization.md#why-should-it-help), and what it does to
+The pattern of a filter's weights around their mean stays, and two things about it no longer count: adding a constant to
+all of them changes nothing, and multiplying all by a positive factor next to nothing. [What that is good for](standardization.md#why-should-it-help), and what it does to
 the gradient, is said below, when there is something to see.
 """
 
@@ -63,13 +64,13 @@ def weight_standardization(weight: Tensor, eps: float = 1e-5) -> Tensor:
     #
     # **Which variance?** The paper divides by $I$, which is `correction=0`.
     # [The authors' PyTorch code][@qiao2019code], [labml's][@labml] and mmcv's divide by $I - 1$: their $\sigma$ is
-    # 6.1 % larger at $I = 9$, 1.9 % at $I = 27$, 0.09 % at $I = 576$, and `nan` at $I = 1$. A normalization that computes its statistics afresh takes such a factor out again. BatchNorm in
-    # evaluation does not: it has stored them, so weights trained under one convention give other outputs under the
+    # 6.1 % larger at $I = 9$, 1.9 % at $I = 27$, 0.09 % at $I = 576$, and `nan` at $I = 1$. BatchNorm in training, or GroupNorm, divides by the standard deviation of what comes, so a constant factor cancels. BatchNorm in
+    # evaluation does not: it has stored its statistics, so weights trained under one convention give other outputs under the
     # other.
     #
     # The paper also writes $\code{var}{\sigma_i^2}$ as
     # $\frac{1}{I}\sum_j \code{flat}{W_{i,j}^2} - \code{mean}{\mu_i^2}$. The two look different and are equal, but this
-    # one is a difference of two large numbers when the mean is far from zero; `var_mean` avoids it.
+    # second one subtracts two large numbers when the mean is far from zero; `var_mean` avoids it.
     var, mean = torch.var_mean(flat, dim=1, correction=0, keepdim=True)  # [O, 1] each
     # **Where does eps sit?** Inside the root, as in the paper's current version; its first version and the authors'
     # README add it to $\sigma$. Inside, a constant filter gives zeros and a finite gradient; outside, the root of its
@@ -89,7 +90,7 @@ def standardize(weight: Tensor, eps: float = 1e-5) -> Tensor:
     Subtract the mean of a row, divide by $\sqrt{\sigma^2 + \code{eps}{\epsilon}}$ with $1/I$ in the variance: that is
     *layer normalization*, applied to weights instead of activations. Torch's `layer_norm` is one kernel (here: one
     compiled routine) each for forward and backward, where the steps above read and write the weight several times.
-    [The layers][labml_ws.layers] compute this, having checked when they were made; the demo at the end times both. (`group_norm` with one group is often
+    [The layers][labml_ws.layers] compute this, and check the weight once, when they are made; the demo at the end times both. (`group_norm` with one group is often
     faster forward, but not reliably so backward.) In half precision torch takes these statistics in float32 by itself.
 
     Arguments, result and errors are those of
@@ -110,11 +111,11 @@ def check_weight(weight: Tensor, eps: float) -> None:
 
     **A pair** is nearly as dead. WS leaves $I - 2$ of a filter's $I$ numbers free, one having gone into the mean and one
     into the scale. Of two, none is left: the filter is $(+1, -1)$ or $(-1, +1)$ but for $\epsilon$, whatever is learned.
-    Of a gradient, centering passes its half on as always, and scaling then only
-    $\epsilon / (\sigma^2 + \epsilon)$ of that: 0.012 % at torch's default initialization, where $\sigma^2$ is $1/12$ on average.
+    Centering leaves one of a gradient's two directions, and scaling passes on only
+    $\epsilon / (\sigma^2 + \epsilon)$ of that one: 0.012 % at torch's default initialization, where $\sigma^2$ is $1/12$ on average.
 
-    An error now is better than a layer that is silently dead. It could have been a warning at two weights; but nothing
-    that such a layer is good for needs WS, and the plain layer learns.
+    An error now is better than a layer that is silently dead. It could have been a warning at two weights; but such a
+    layer gains nothing from WS, and the plain layer learns.
 
     The other refusals catch mistakes: a bias or the scale of a normalization passed as a weight, a lazy layer that has
     no weight yet, a dtype that has no such mean and variance, and an `eps` that is negative, infinite or `nan`.
@@ -190,10 +191,10 @@ if __name__ == "__main__":
     print(f"relative difference between autograd and the formula: {error:.0e}")
     # The first subtraction makes the gradient sum to zero: a plain gradient step never moves a filter's mean (Adam's
     # can, as it rescales each weight's step). The second takes out the part along $\code{w_hat}{\hat W}$, all of it at
-    # $\epsilon = 0$: no gradient is spent on making a filter longer. (Here $\epsilon$ is 2.5 % of the variance.)
+    # $\epsilon = 0$: no gradient is spent on making a filter longer. (Here $\epsilon$ is 2.5 % of the variance, so a little is left: the cosine printed below.)
     #
-    # **Could the optimizer do it instead?** Nearly: let the gradient be $\code{g}{g}$, without the two subtractions that
-    # show here, and standardize $\code{weight}{W}$ itself after each step. That takes the same two parts out of the
+    # **Could the optimizer do it instead?** Nearly: convolve with $\code{weight}{W}$ itself, take a plain step along
+    # $\code{g}{g}$, and standardize $\code{weight}{W}$ in place after it. That takes the same two parts out of the
     # *step*, to first order in the learning rate, as the end of this demo shows.
     cosine = F.cosine_similarity(gradient, w_hat)  # [64]
     mean = gradient.mean(1).abs() / gradient.std(1)  # [64]
@@ -207,7 +208,7 @@ if __name__ == "__main__":
     # the gradient has no part along it, and whoever leaves a circle sideways ends up outside of it. Decay makes it
     # *shorter*. The length comes to rest where the two are equal. Where a filter gets no gradient, only decay is left, and the filter
     # shrinks without end. As long as its variance is far above $\epsilon$, $\code{w_hat}{\hat W}$ doesn't notice; below,
-    # $\epsilon$ is most of what it is divided by, so it shrinks along, and both go to zero.
+    # $\epsilon$ is most of what it is divided by, so $\code{w_hat}{\hat W}$ shrinks with it, and both go to zero.
     half = (flat / 2).detach().requires_grad_()
     (half_gradient,) = torch.autograd.grad(weight_standardization(half), half, g)
     change = (weight_standardization(half) - w_hat).norm() / w_hat.norm()

@@ -153,7 +153,7 @@ def stage(masks: dict[str, list[Tensor]]) -> str:
 # ## What is chosen
 
 METHODS = {
-    "ws": ("WS", "one filter", "<b>Weight Standardization averages weights:</b> the numbers of one filter. It needs no image, and no image changes it. It is a layer norm with filters in place of images."),
+    "ws": ("WS", "one filter", "<b>Weight Standardization averages weights:</b> all numbers of one filter, here nine, in general C_in · k_h · k_w. It needs no image, and no image changes it. It is a layer norm with filters in place of images."),
     "bn": ("BN", "one channel, all images", "<b>Batch norm averages activations:</b> a channel’s, over all images of the batch and all positions."),
     "ln": ("LN", "one image, all channels", "<b>Layer norm averages activations:</b> an image’s, over all channels and positions. What WS does with the numbers of a filter, it does with those of an image."),
     "in": ("IN", "one image, one channel", "<b>Instance norm averages activations:</b> the positions of one channel in one image."),

@@ -330,4 +330,4 @@ intervals.verdicts(
 # * **Centering alone** gives nearly all of the gain in accuracy, and scaling alone none. GroupNorm takes out the scale of a group of filters anyway; nothing else takes out the mean. Whether the last bit is scaling's, three seeds don't decide.
 # * **That gradients are shorter** with WS is undecided, with room for twice as long as well as half.
 # * None of it shows that centering would be enough without a normalization, or with another one: these runs are a small VGG with GroupNorm, trained for four epochs at one learning rate,
-#   which was [too high for GroupNorm alone](recorded_run.md#rates).
+#   at which GroupNorm alone [did not do best](recorded_run.md#rates).

@@ -79,17 +79,17 @@ def smaller(pair):
         verdict = intervals.verdict(found, "less")
         confirmed += verdict == "confirmed"
         words.append(f"{measure.replace('_', ' ')} × {found.ratio}, {verdict}")
-    return f"in {confirmed} of {len(equal)} measures.** {'; '.join(words)}"
+    return f"smoother in {confirmed} of {len(equal)} measures**: {'; '.join(words)}"
 
 
 display(
     plots.InShort(
         [
-            f"**With GroupNorm it is, {smaller(('ws-gn', 'gn'))}.",
-            f"**With BatchNorm {smaller(('ws-bn', 'bn'))}.",
+            f"**With GroupNorm, WS is {smaller(('ws-gn', 'gn'))}.",
+            f"**With BatchNorm it is {smaller(('ws-bn', 'bn'))}.",
             "**As a theorem, for half of WS.** Subtracting the mean never makes the loss rougher, [whatever the weights](#what-the-proof-says); for dividing by the standard deviation there is no such theorem.",
         ],
-        "that a network is better *because* it is smoother. × is the measure with WS over that without, at equal loss, with its 95 % interval over three seeds; smaller is smoother. A small VGG, four epochs, one learning rate.",
+        "that a network is better *because* it is smoother. × is the measure with WS over that without, at equal loss, with its 95 % interval over three seeds; smaller is smoother, and *undecided* is an interval with 1 in it. WS + BCN is in the figure without a verdict, as it also differs from BCN in its statistics. A small VGG, four epochs, one learning rate; on the digits, [at a higher rate](#in-numbers), some measures say the opposite. What the four measures are is said [there](#in-numbers), too.",
     )
 )
 figure, axes = plt.subplots(2, 2, figsize=(7.2, 4.6), sharex=True, sharey=True)

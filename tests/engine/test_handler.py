@@ -226,13 +226,14 @@ def test_heading_level_moves_all_headings(handler: AnnotatedHandler) -> None:
     assert '<h2 data-role="module" id="small"' in html or '<h2 id="small"' in html
 
 
-def test_arguments_stand_below_a_short_signature_and_beside_a_long_body(
+def test_arguments_stand_in_the_prose_beside_a_short_body_and_a_long_one(
     project: Path, handler: AnnotatedHandler
 ) -> None:
     docstring = '"""\n    Doubles.\n\n    It does so at once.\n\n    * `x`: what to double\n\n    Raises nothing.\n    """\n'
     short = page(project, handler, f"def twice(x):\n    {docstring}    return 2 * x\n")
-    assert short.index("at once") < short.index("twice</span>") < short.index("what to double")
+    assert short.index("at once") < short.index("what to double")
     assert short.index("what to double") < short.index("Raises nothing")
+    assert short.index("Raises nothing") < short.index("twice</span>")
     body = "".join(f"    x += {n}\n" for n in range(20))
     long = page(project, handler, f"def twice(x):\n    {docstring}{body}    return 2 * x\n")
     assert long.index("at once") < long.index("what to double") < long.index("twice</span>")

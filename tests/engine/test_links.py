@@ -320,7 +320,7 @@ def test_a_notebooks_names_are_links_across_its_cells(
 
 def test_every_line_of_code_stays_as_it_was(project: Path, net: str) -> None:
     source = (project / "page.py").read_text().split("\n")
-    shown = re.findall(r'<span class="l" id="L(\d+)"><a [^>]*></a>(.*?)\n</span>', net)
+    shown = re.findall(r'<span class="l(?: gap)?" id="L(\d+)"><a [^>]*></a>(.*?)\n</span>', net)
     assert len(shown) > 10
     for number, line in shown:
         text = re.sub("<[^>]*>", "", line).replace("&gt;", ">").replace("&lt;", "<")

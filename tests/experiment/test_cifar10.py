@@ -159,7 +159,7 @@ def test_the_second_time_nothing_is_decoded(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = cifar10.load(str(folder))
-    monkeypatch.setattr(cifar10, "pixels", fail)
+    monkeypatch.setattr(cifar10, "decode", fail)
     assert same(cifar10.load(str(folder)), first)
 
 
@@ -170,7 +170,7 @@ def test_without_its_cache_the_second_time_decodes_again(
     cifar10.load(str(folder))
     for file in cache.iterdir():
         file.unlink()
-    monkeypatch.setattr(cifar10, "pixels", fail)
+    monkeypatch.setattr(cifar10, "decode", fail)
     with pytest.raises(AssertionError, match="must not be called"):
         cifar10.load(str(folder))
 
@@ -191,7 +191,7 @@ def test_changed_files_are_not_answered_from_the_old_cache(folder: Path) -> None
 def test_a_save_that_fails_leaves_nothing_behind_and_the_next_load_works(
     folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(tensors: dict[str, Tensor], path: Path) -> None:
+    def interrupted(tensors: dict[str, Tensor], path: Path, *_: Any) -> None:
         Path(path).write_bytes(b"half a file")
         raise OSError("No space left on device")
 
@@ -209,8 +209,8 @@ def test_the_cache_is_written_under_another_name_and_then_renamed(
 ) -> None:
     save, names = safetensors.torch.save_file, []
 
-    def watched(tensors: dict[str, Tensor], path: Path) -> None:
-        save(tensors, path)
+    def watched(tensors: dict[str, Tensor], path: Path, *more: Any) -> None:
+        save(tensors, path, *more)
         names.extend(file.suffix for file in cache.iterdir())
 
     monkeypatch.setattr(safetensors.torch, "save_file", watched)

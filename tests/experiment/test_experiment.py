@@ -432,7 +432,7 @@ def test_one_cycle_moves_the_momentum_unless_told_not_to(
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_a_fused_optimizer_is_asked_for_and_comes_to_nearly_the_same(
-    optimizer: Any, images: Images, tmp_path: Path
+    optimizer: Any, images: Images, tmp_path: Path, float64: None
 ) -> None:
     weights = []
     for fused in (False, True):
