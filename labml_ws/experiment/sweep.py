@@ -2,7 +2,7 @@
 # By batch size
 
 How well does each method do with fewer and fewer images per step? Three pages show this figure, so it is drawn here, from
-the [recorded runs](record.md) and in [the one look](plots.md) that all figures have.
+the [recorded runs](record.md) and in [the one look](plots.md) that all figures have. In the table a mean stands with ± the standard deviation of the seeds.
 """
 
 from collections.abc import Sequence

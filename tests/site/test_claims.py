@@ -17,7 +17,14 @@ NOT_CLAIMS = {
     "Source: [Qiao et al., 2019b]": "a source",
     "* `estimate`: normalize with the estimated": "an argument",
     "In `bcn`, use running estimates": "an option",
-    "Steps whose gradients are averaged": "an option, and arithmetic that is tested",
+    "Batches whose gradients are averaged": "an option",
+    "Loss and accuracy on the images": "what a row of a record holds",
+    "Whatever is chosen by an accuracy": "why images are held out",
+    "A line for each run: in which": "what a command prints",
+    "Does it smooth the loss?": "a question that links to its answer",
+    "| [Standardize once]": "a module in a list",
+    "| [Where it went wrong]": "a module in a list",
+    "| [Measures of a network]": "a module in a list",
     "On standardized weights it only changes the effective": "an option; measured on the page of the function",
     "On standardized weights [it changes the effective": "a definition that links to where it is measured",
     "Measure network and landscape": "an option",
@@ -84,7 +91,14 @@ def test_every_verdict_has_an_interval_of_at_least_three_runs(renderings: Render
     found = verdicts(renderings)
     assert {v.page for v in found} == {
         f"tutorials/{name}.md"
-        for name in ("recorded_run", "micro_batches", "gradients", "landscape", "singularities")
+        for name in (
+            "recorded_run",
+            "micro_batches",
+            "gradients",
+            "landscape",
+            "singularities",
+            "mean_shift",
+        )
     }
     assert {v.word for v in found} == {
         "confirmed",
