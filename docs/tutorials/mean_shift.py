@@ -168,7 +168,7 @@ table = [
     for net in order
 ]
 heads = ["before training", f"step {steps[1]}", f"step {steps[-1]}"]
-display(plots.Table("Mean shift, mean ± standard deviation of the seeds", heads, table))
+display(plots.Table("Mean shift, mean ± the standard deviation of the seeds", heads, table))
 plots.Provenance([run for net in order for run in runs[net]])
 
 # %% [markdown]

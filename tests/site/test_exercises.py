@@ -10,7 +10,7 @@ from playwright.sync_api import Browser
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGES = (
-    *("annotated/standardization", "annotated/layers", "annotated/batch_channel_norm"),
+    *("annotated/exercises", "annotated/layers", "annotated/batch_channel_norm"),
     "tutorials/small_batches",
 )
 ANSWER = re.compile(

@@ -141,7 +141,7 @@ def test_code_ends_before_the_edge(browser: Browser, address: str, width: int) -
 
 
 def test_prose_stays_beside_long_code_and_above_nothing(browser: Browser, address: str) -> None:
-    tab = opened(browser, address, "tutorials/gradients.html", 1440)
+    tab = opened(browser, address, "annotated/suite.html", 1440)
     places = tab.evaluate(
         """async () => {
       const section = [...document.querySelectorAll('.sec')].find((s) => s.querySelector(':scope > .code')?.offsetHeight > 700 && !s.matches('.sec-holds:not(.sec-goes-on)') && s.querySelector(':scope > .prose')?.offsetHeight < 400);

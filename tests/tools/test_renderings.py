@@ -7,6 +7,7 @@ import pytest
 
 from mkdocstrings_handlers.annotated.document import Source
 from mkdocstrings_handlers.annotated.read.module import read_module
+from mkdocstrings_handlers.annotated.read.source import unfenced
 from tests.site.browser import pages
 from tools.renderings import Page, Renderings, main
 
@@ -79,7 +80,7 @@ def test_what_programs_read_lists_every_page_once_and_reachable(site: Path) -> N
     assert headings[-1] == "Optional"
     assert len(headings) == len(set(headings))
     for name in listed:
-        for target in re.findall(r"\]\(([^)#\s]+\.md)", (site / name).read_text()):
+        for target in re.findall(r"\]\(([^)#\s]+\.md)", unfenced((site / name).read_text())):
             assert "://" in target or (site / name).parent.joinpath(target).is_file(), (
                 name,
                 target,
