@@ -35,10 +35,10 @@ def tab(context: BrowserContext, address: str) -> Iterator[Page]:
 
 
 def lit(tab: Page) -> set[str]:
-    """What is lit, by where it stands and what it says. The excerpt has lights of its own, which say at what step it is."""
+    """What is lit, by where it stands and what it says. The picture and its excerpt have lights of their own, which say at what step they are."""
     return set(
         tab.evaluate(
-            """() => [...document.querySelectorAll('.lit')].filter(e => !e.closest('.excerpt')).map(e => {
+            """() => [...document.querySelectorAll('.lit')].filter(e => !e.closest('.excerpt, .picture')).map(e => {
               const at = e.closest('.legend') ? 'legend' : e.closest('pre') ? 'code' : 'prose';
               return `${at} ${e.closest('[data-scope]')?.dataset.scope ?? ''} ${e.dataset.code ?? e.textContent}`;
             })"""
