@@ -16,7 +16,7 @@
 # WS is work on weights: so much per step, however many images there are. What should it cost at least, what does it cost here and in other forms, and when
 # does it not matter?
 #
-# *6 minutes. It helps to know [that WS is a layer norm of the weight](../annotated/standardization.md#the-same-in-one-kernel).*
+# *6 minutes. It helps to know [that WS is a layer norm of the weight](../annotated/standardization.md#labml_ws.standardization.standardize).*
 
 # %% alt="One panel: time of a training step over that of the plain convolution against the images per step, from 1 to 32, for the layer of this project and for the floor. Both lines come down towards 1." tags=["draws"]
 # %config InlineBackend.figure_formats = ["svg"]
