@@ -11,7 +11,7 @@ from mkdocstrings_handlers.annotated.prose.cite import read_works
 
 def prose(root: Path) -> str:
     files = [
-        *(root / "labml_ws").glob("*.py"),
+        *(root / "labml_ws").rglob("*.py"),
         *(root / "docs").rglob("*.md"),
         *(root / "docs" / "tutorials").glob("*.py"),
     ]
