@@ -67,7 +67,7 @@ class EstimatedBatchNorm(RunningStatistics):
 
     Input `[B, C, *]` with any number of trailing dimensions, or none; output of the same shape and dtype. Parameters
     and buffers (`running_mean`, `running_var`, `num_batches_tracked`) have the names of [torch.nn.BatchNorm2d][], and a `state_dict` of one can be loaded into the other. What happens
-    to the statistics in half precision, in checkpointing, over several processes: [here][labml_ws.running_statistics].
+    to the statistics in half precision, in checkpointing, over several processes: [Running statistics that stay right][labml_ws.running_statistics].
     Raises `ValueError` for fewer than 1 channel, a `momentum` outside 0 to 1, or an input with another number of channels.
 
     Source: [@qiao2019rethinking], the algorithm for micro-batch BCN; order of updates

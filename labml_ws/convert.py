@@ -99,7 +99,8 @@ def standardize(
 
     Raises `ValueError` for a name that the model doesn't have, for a layer in `only` that cannot be converted, for lazy
     layers before their first input, for a negative `eps`, and where the example can't be traced; then nothing has
-    changed. Warns where batch norms hold [statistics of before][labml_ws.batch_norms.outdated].
+    changed. Warns where batch norms hold [statistics of before][labml_ws.batch_norms.outdated], and where some that
+    were to be replaced stay.
     """
     modules = names(model)
     if norm not in (None, "bcn", "gn") or groups < 1 or not eps >= 0:
@@ -125,7 +126,8 @@ def standardize(
     notes = (
         [] if graph else ["What follows each layer was not looked at: that takes an example."]
     )
-    if not all(reasons.values()) and (warning := statistics_of_before(model)):
+    before = statistics_of_before(model) if not all(reasons.values()) else ""
+    for warning in filter(None, (norms_left(rows, batch_norms, asked), before)):
         notes.append(warning)
         warnings.warn(warning, stacklevel=2)
     return Report((rows[module] for module in modules if module in rows), notes)
@@ -138,6 +140,18 @@ def refuse_lazy(modules: Names) -> None:
                 f"{name or 'the model'}: a {type(module).__name__} has no weight before its first "
                 "input: pass a batch through the model first"
             )
+
+
+def norms_left(rows: dict[nn.Module, Row], norms: list[Any], asked: Asked) -> str:
+    """Which batch norms were to be replaced and stay, without anybody having asked for that."""
+    left = [rows[m] for m in norms if rows[m].decision == LEFT and not asked.why_not(m)]
+    if not left:
+        return ""
+    reasons = "; ".join(dict.fromkeys(row.why for row in left))
+    return (
+        f"{len(left)} of {len(norms)} batch norms stay ({left[0].name}: {left[0].layer}, ...): "
+        f"{reasons}; put the other norm there by hand, or name these in skip"
+    )
 
 
 def statistics_of_before(model: nn.Module) -> str:

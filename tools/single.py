@@ -20,6 +20,8 @@ from tools import run
 from tools.run import PACKAGE
 
 NAME = f"{PACKAGE}_single.py"
+# What the library keeps in a module of its own, and a single file has beside the layers.
+CONVERSION = ("check_state_dict", "fold", "standardize")
 NETWORK = "experiment.vgg"  # goes along: something to put the layers in
 HEAD = '''"""Weight Standardization and Batch-Channel Normalization in one file that needs torch and nothing else.
 
@@ -154,9 +156,12 @@ def single() -> str:
     """The file that the site offers: a word on what it is, the code with its shapes, the license."""
     names = modules()
     tree = Source.read(run.ROOT / PACKAGE / "__init__.py").tree
-    (public,) = [
-        text for node in tree.body if (text := ast.unparse(node)).startswith("__all__")
+    (layers,) = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node).startswith("__all__")
     ]
+    public = f"__all__ = {sorted([*layers, *CONVERSION])!r}"
     head = HEAD.format(modules=f"{', '.join(names[:-1])} and {names[-1]}")
     terms = (run.ROOT / "LICENSE").read_text(encoding="utf-8").strip().split("\n")
     end = "\n".join(f"# {line}".rstrip() for line in terms)

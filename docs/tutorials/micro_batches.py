@@ -64,13 +64,13 @@ display(
     plots.InShort(
         [
             f"**BatchNorm falls** from {mean(groups['bn', 64])} at 64 images per step to {mean(groups['bn', 1])} at one: {fall} points, n = {fall.n}. "
-            "[Why](small_batches.md#why-batchnorm-gets-worse).",
+            "[Why BatchNorm gets worse](small_batches.md#why-batchnorm-gets-worse).",
             f"**WS + GN shows no fall**: {mean(groups['ws-gn', 64])} at 64, {mean(groups['ws-gn', 1])} at one ({level}, so a fall of up to {-level.low:.1f} is not excluded; that it is the same to within a point is {intervals.verdict(level, 'same')}). "
             f"At one it is {ahead} points ahead of GN.",
             f"**WS + BCN keeps up if its estimates move slowly**: at one image it is {slowest} points from BatchNorm at 64 if each image has a share of {shares[0]:g} in the estimates, and {usual} with the usual 0.1. The share was chosen on the test images.",
         ],
         "which method is best. All have one learning rate, the best of four for WS + GN and not for the others; the budget is 8,000 images, 4 epochs and three seeds, on 32×32 pixels. "
-        "[More](#what-this-shows-and-what-it-doesnt).",
+        "More under [What this shows](#what-this-shows-and-what-it-doesnt).",
     )
 )
 plt.show()
@@ -197,7 +197,7 @@ for label, size, found in lines:
 
 # %% [markdown]
 # BatchNorm at batch size 1 has learned something. It is another function, of images normalized one by one, and is then tested with running
-# statistics that never described what it saw ([why](small_batches.md)). Tested as it was trained, it does better, for every seed, though most of what it lost against 16 stays lost.
+# statistics that never described what it saw (see [Small batches](small_batches.md)). Tested as it was trained, it does better, for every seed, though most of what it lost against 16 stays lost.
 #
 # ## On CIFAR-10
 #

@@ -73,7 +73,7 @@ sweep.draw(axis, groups)
 display(
     InShort(
         [
-            f"**With one image per step** BatchNorm changes by {fall} points against 64, WS + GN by {level}. [More](micro_batches.md).",
+            f"**With one image per step** BatchNorm changes by {fall} points against 64, WS + GN by {level}. More in [Micro-batches](micro_batches.md).",
             f"**WS adds to GroupNorm** {found('ws-gn', 'gn')}, **and to BatchNorm** {found('ws-bn', 'bn')}; both at this one rate.",
             f"**WS + GN against BatchNorm**, 64 images: {found('ws-gn', 'bn')}.",
         ],
@@ -286,7 +286,7 @@ table("Batches", recorded["batches"], lambda run: (run.net, -run.config.batch_si
 # %% [markdown]
 # ## Estimates
 #
-# WS + BCN at a batch size of 1 with running estimates that move at other speeds than 0.1 ([why](micro_batches.md#how-fast-should-an-estimate-move)). The row to compare with is WS + BCN, 1 per step, [above](#batches).
+# WS + BCN at a batch size of 1 with running estimates that move at other speeds than 0.1 ([how fast an estimate should move](micro_batches.md#how-fast-should-an-estimate-move)). The row to compare with is WS + BCN, 1 per step, [above](#batches).
 
 # %% tags=["draws"]
 table("Estimates", recorded["estimates"], lambda run: run.config.momentum)

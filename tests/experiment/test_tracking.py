@@ -158,6 +158,30 @@ def test_tensorboard_shows_the_metrics_also_of_a_run_that_went_on(
     assert test.value == pytest.approx(numbers("run")[-1]["test_loss"], rel=1e-5)
 
 
+@pytest.mark.slow
+def test_wandb_keeps_the_metrics_without_a_network(tmp_path: Path) -> None:
+    command = "--data digits --width 0.0625 --train-images 128 --epochs 2 --threads 1 --cpu"
+    options = [*command.split(), "--tracker", "wandb", "--out", "run"]
+    environment = os.environ | {"WANDB_MODE": "offline", "WANDB_SILENT": "true"}
+    subprocess.run(
+        [sys.executable, "-m", "labml_ws.experiment", *options],
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+    (kept,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+
+    def shown(name: bytes) -> list[float]:
+        """A name, a few bytes of the file's format, the number in JSON; most stand there twice."""
+        found = re.findall(name + rb".{1,6}?([0-9.]+)", kept.read_bytes(), re.DOTALL)
+        return [*dict.fromkeys(map(float, found))]
+
+    rows = numbers("run")
+    epochs = [row["validation_accuracy"] for row in rows if row["kind"] == "epoch"]
+    assert shown(b"epoch/validation_accuracy") == pytest.approx(epochs, rel=1e-5)
+    assert shown(b"test/test_loss") == pytest.approx([rows[-1]["test_loss"]], rel=1e-5)
+
+
 def test_metrics_with_half_a_last_line_are_read_up_to_it(images: Images) -> None:
     train(tiny("run", tracker="none"), images)
     path = Path("run/metrics.jsonl")

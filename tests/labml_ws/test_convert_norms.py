@@ -133,12 +133,27 @@ def test_a_subclass_and_what_is_skipped_stay() -> None:
         pass
 
     model = block(norm=Own(8))
-    report = convert.standardize(model, X, norm="gn")
+    with pytest.warns(
+        UserWarning, match=r"1 of 2 batch norms stay \(1: Own, \.\.\.\): a subclass"
+    ):
+        report = convert.standardize(model, X, norm="gn")
     assert "subclass" in report.left["1"]
+    assert "1 of 2 batch norms stay" in str(report)
     assert report == ["0", "3", "4"]
-    report = convert.standardize(model := block(), X, norm="gn", skip="4")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = convert.standardize(model := block(), X, norm="gn", skip="4")
+        convert.standardize(block(norm=Own(8)), X, norm="gn", skip="1")
     assert report.left == {"4": "named in skip"}
     assert type(model[4]) is nn.BatchNorm2d
+
+
+def test_norms_that_stay_for_a_hook_are_warned_of_with_each_reason() -> None:
+    model = block()
+    model[1].register_forward_hook(lambda *_: None)
+    model[4].__class__ = type("Own", (nn.BatchNorm2d,), {})
+    with pytest.warns(UserWarning, match="2 of 2 batch norms stay.* a hook .*; a subclass"):
+        assert convert.standardize(model, X, norm="bcn") == ["0", "3"]
 
 
 def test_a_norm_under_two_names_is_replaced_under_both() -> None:

@@ -14,26 +14,37 @@ HERE = (
 
 
 class Document(HTMLParser):
-    """The ids of a page and the addresses that it names."""
+    """The ids of a page, the addresses that it names, and the words of its links."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.ids: list[str] = []
         self.addresses: list[str] = []
+        self.words: list[str] = []
+        self.inside = False
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         if "id" in given:
             self.ids.append(given["id"])
-        if tag == "a" and "name" in given:
-            self.ids.append(given["name"])
+        if tag == "a":
+            self.inside = True
+            self.words.append(given.get("aria-label", ""))
+            self.ids += [given["name"]] if "name" in given else []
         if given.get("rel") == "canonical":
             return
         self.addresses += [given[name] for name in ("href", "src", "poster") if given.get(name)]
         self.addresses += given.get("data-src", "").split()
         for candidate in given.get("srcset", "").split(","):
             self.addresses += candidate.split()[:1]
+
+    def handle_data(self, data: str) -> None:
+        if self.inside:
+            self.words[-1] += data
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside = self.inside and tag != "a"
 
 
 @cache
@@ -68,6 +79,20 @@ def test_every_outside_link_is_https(site: Path) -> None:
         (page, address) for page in pages(site) for address in read(site / page).addresses
     ]
     assert [(page, a) for page, a in addresses if a.startswith(("http:", "//", "file:"))] == []
+
+
+# What says nothing about where it leads, to somebody who hears the links of a page alone.
+SAY_NOTHING = {"click here", "go", "here", "information", "learn more", "link", "more", "read more", "see", "start", "this", "why"}  # fmt: skip
+
+
+def test_every_link_says_where_it_leads(site: Path) -> None:
+    words = {
+        page: {w.strip(" .").lower() for w in read(site / page).words} for page in pages(site)
+    }
+    assert {
+        page: said & SAY_NOTHING for page, said in words.items() if said & SAY_NOTHING
+    } == {}
+    assert sum(map(len, words.values())) > 1000
 
 
 def test_no_page_gives_an_id_twice(site: Path) -> None:

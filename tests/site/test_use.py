@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 from playwright.sync_api import Browser
@@ -77,13 +78,24 @@ def test_each_snippet_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    exec(code, {})
+    names: dict[str, Any] = {}
+    exec(code, names)
     said = capsys.readouterr().out
     if printed:
         assert said == printed
     if found := re.search(r"largest difference: (\S+)", said):
         assert float(found[1]) < 1e-5
     assert (tmp_path / "model.onnx").exists() == ("onnx" in code and page == "use.md")
+    if (tmp_path / "model.onnx").exists():
+        session = onnxruntime.InferenceSession(
+            tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
+        )
+        for images in (1, 5):
+            x = torch.randn(images, 3, 16, 16)
+            (y,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+            torch.testing.assert_close(
+                torch.from_numpy(y), names["model"](x), atol=1e-4, rtol=1e-4
+            )
 
 
 DIFFS = [code for _, language, code, _ in snippets() if language == "diff"]

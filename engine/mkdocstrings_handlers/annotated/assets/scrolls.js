@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const places = document.querySelectorAll(
-    "article pre > code, pre.output, div.math, figure.output, .output-html, .md-typeset__scrollwrap",
+    "article pre > code, pre.output, div.math, figure.output, .output-html, .md-typeset__scrollwrap, .md-typeset table:not([class])",
   );
   const look = () => {
     const wide = [...places].map((place) => place.scrollWidth > place.clientWidth + 1);
