@@ -141,8 +141,8 @@ class Inline(InlineProcessor):
     def handleMatch(self, m: re.Match[str], data: str) -> tuple[Element | str, int, int]:
         if m.group(1):
             return m.group(1).replace("\\\\", f"{STX}{ord(chr(92))}{ETX}"), m.start(0), m.end(0)
-        # `var` is HTML's word for a mathematical variable. KaTeX has no such element inside, by which the search index can tell where a formula ends.
-        element = Element("var", {"class": "math", "data-search-exclude": "true"})
+        # `var` is HTML's word for a mathematical variable.
+        element = Element("var", {"class": "math"})
         element.text = set_formula(self.md, self.katex, m.group(3), display=False)
         # A browser would break the line behind any sign of a formula, and between a formula and the comma that follows it. Long formulas must stay breakable.
         tex = untied(m.group(3))

@@ -126,7 +126,7 @@ class PageSymbols(Treeprocessor):
         )
 
     def _math(self, tex: str) -> str:
-        return f'<var class="math nobr" data-search-exclude="true">{self.formula(tex)}</var>'
+        return f'<var class="math nobr">{self.formula(tex)}</var>'
 
     def _inline(self, text: str) -> str:
         """A meaning is a clause with code and formulas in it, and nothing else."""
