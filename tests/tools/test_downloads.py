@@ -72,7 +72,7 @@ def code_cells(text: str) -> list[str]:
 
 
 def test_the_one_file_has_the_librarys_public_names(one_file: ModuleType) -> None:
-    assert sorted(one_file.__all__) == sorted(labml_ws.__all__)
+    assert sorted(one_file.__all__) == sorted([*labml_ws.__all__, *single.CONVERSION])
     assert {"VGG", "standardize", "fold"} <= set(vars(one_file))
     assert all(getattr(one_file, name).__module__ != "labml_ws" for name in one_file.__all__)
     assert "MIT License" in Path(str(one_file.__file__)).read_text()
