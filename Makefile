@@ -16,6 +16,8 @@ VENDOR := docs/assets/vendor/.made
 PACKED := docs/tutorials/runs.zip
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export NO_MKDOCS_2_WARNING := 1
+# Hundreds of processes import torch here. It is compiled once, also where somebody has set that nothing be kept.
+unexport PYTHONDONTWRITEBYTECODE
 # What each page says that it is of: the version, and the day of the last commit where there is a history.
 export RELEASED ?= $(shell sed -n 's/^version: //p' CITATION.cff)$(shell git log -1 --format=', %cs' 2>/dev/null)
 

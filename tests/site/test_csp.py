@@ -65,8 +65,7 @@ def test_search_palette_and_copy_work_under_the_policy(tab: Page, address: str) 
     copy.click(force=True)
     wanted = tab.locator("pre:has([data-clipboard-target], [data-md-type=copy]) > code").first
     assert (
-        tab.evaluate("navigator.clipboard.readText()").split()
-        == wanted.text_content().split()  # type: ignore[union-attr]
+        tab.evaluate("navigator.clipboard.readText()").split() == wanted.text_content().split()  # type: ignore[union-attr]
     )
     assert tab.evaluate("violations") == []
 
