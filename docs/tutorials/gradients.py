@@ -37,15 +37,8 @@ from labml_ws.experiment.vgg import VGG
 plt.style.use("labml_ws.experiment.house")
 torch.set_num_threads(1)  # the same digits at each run
 
-not_centered = {"color": "C4"}
-nets = {
-    "gn": plots.look("gn") | not_centered,
-    "scale-gn": plots.look("gn")
-    | not_centered
-    | {"linestyle": (0, (5, 1, 1, 1)), "label": "scaling only"},
-    "center-gn": plots.look("gn") | {"linestyle": (0, (1, 1)), "label": "centering only"},
-    "ws-gn": plots.look("ws-gn"),
-}
+nets = {net: plots.look(net) for net in ("gn", "scale-gn", "center-gn", "ws-gn")}
+nets["gn"]["color"] = nets["scale-gn"]["color"] = "C4"  # those that don't center
 methods = [run for run in record.read("methods") if run.net in nets]
 runs = {net: [run for run in methods if run.net == net] for net in nets}
 convolutions = [m for m in build(methods[0].config).modules() if isinstance(m, nn.Conv2d)]

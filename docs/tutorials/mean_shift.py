@@ -36,15 +36,8 @@ from labml_ws.experiment.vgg import VGG
 plt.style.use("labml_ws.experiment.house")
 torch.set_num_threads(1)  # the same digits at each run
 
-not_centered = {"color": "C4"}
-nets = {
-    "gn": plots.look("gn") | not_centered,
-    "scale-gn": plots.look("gn")
-    | not_centered
-    | {"linestyle": (0, (5, 1, 1, 1)), "label": "scaling only"},
-    "center-gn": plots.look("gn") | {"linestyle": (0, (1, 1)), "label": "centering only"},
-    "ws-gn": plots.look("ws-gn"),
-}
+nets = {net: plots.look(net) for net in ("gn", "scale-gn", "center-gn", "ws-gn")}
+nets["gn"]["color"] = nets["scale-gn"]["color"] = "C4"  # those that don't center
 methods = record.read("methods")
 runs = {net: [run for run in methods if run.net == net] for net in {run.net for run in methods}}
 steps = [row["step"] for row in runs["gn"][0].kind("measure")]

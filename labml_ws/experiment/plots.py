@@ -31,23 +31,25 @@ COLORS = {
     "none": "#8a8d91",
 }
 NAMES = {"bn": "BN", "gn": "GN", "bcn": "BCN", "ln": "LN", "none": "no norm"}
+# WS, one step of it alone, or nothing, in front of a norm.
+LINES = {"ws": "-", "scale": (0, (5, 1, 1, 1)), "center": (0, (1, 1)), "": (0, (4, 1.6))}
+STEPS = {"scale": "scaling only", "center": "centering only"}
 
 
 def look(net: str) -> dict[str, Any]:
     """
     ## How a method is drawn
 
-    * `net`: the [name of a method][labml_ws.experiment.record.Run.net], like `gn` or `ws-gn`
+    * `net`: the [name of a method][labml_ws.experiment.record.Run.net], like `gn`, `ws-gn` or `center-gn`
     * returns the keywords of `plot`: color, line style and label
     """
-    standardized, norm = net.startswith("ws-"), net.removeprefix("ws-")
-    if norm not in COLORS:
-        raise ValueError(f"expected one of {', '.join(COLORS)}, or one with ws-, got {net}")
-    return {
-        "color": COLORS[norm],
-        "linestyle": "-" if standardized else (0, (4, 1.6)),
-        "label": f"WS + {NAMES[norm]}" if standardized else NAMES[norm],
-    }
+    before, _, norm = net.rpartition("-")
+    if norm not in COLORS or before not in LINES:
+        raise ValueError(
+            f"expected one of {', '.join(COLORS)}, or one with ws-, center- or scale-, got {net}"
+        )
+    label = f"WS + {NAMES[norm]}" if before == "ws" else STEPS.get(before, NAMES[norm])
+    return {"color": COLORS[norm], "linestyle": LINES[before], "label": label}
 
 
 def plain_log(axis: "Axis", base: int = 10) -> None:

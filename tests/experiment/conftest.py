@@ -1,11 +1,15 @@
 """What all tests of the trainer share."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState, GradientState
 
-from labml_ws.experiment import cifar10, tracking
+from labml_ws.experiment import cifar10, tracking, writing
+from labml_ws.experiment.cifar10 import Images
 
 
 @pytest.fixture(autouse=True)
@@ -23,3 +27,32 @@ def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="module")
+def images() -> Images:
+    """Few enough for a second."""
+    digits = cifar10.load("digits")
+    return replace(
+        digits,
+        train_x=digits.train_x[:96],
+        train_y=digits.train_y[:96],
+        test_x=digits.test_x[:50],
+        test_y=digits.test_y[:50],
+    )
+
+
+@pytest.fixture
+def small(images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of its own, and these images also on the command line. Accelerate remembers its first settings for the life of
+    a process; a probe, which takes longer than the run, has tests of its own."""
+    monkeypatch.setattr(writing, "probe", lambda config: {})
+    AcceleratorState._reset_state(True)
+    GradientState._reset_state()
+    load = cifar10.load
+    monkeypatch.setattr(
+        cifar10,
+        "load",
+        lambda data="hub", **more: images if data == "digits" else load(data, **more),
+    )
+    monkeypatch.chdir(tmp_path)

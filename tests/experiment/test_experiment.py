@@ -12,46 +12,19 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from labml_ws import BatchChannelNorm, Conv2d, EstimatedBatchNorm
-from labml_ws.experiment import __main__, cifar10, writing
+from labml_ws.experiment import __main__, cifar10
 from labml_ws.experiment.__main__ import main
 from labml_ws.experiment.cifar10 import Images
 from labml_ws.experiment.config import Config, build, optimization
 from labml_ws.experiment.train import evaluate, train
 
+pytestmark = pytest.mark.usefixtures("small")
+
 TIMES = {"seconds", "train_seconds", "images_per_second"}
-
-
-@pytest.fixture(scope="module")
-def images() -> Images:
-    digits = cifar10.load("digits")
-    return replace(
-        digits,
-        train_x=digits.train_x[:96],
-        train_y=digits.train_y[:96],
-        test_x=digits.test_x[:50],
-        test_y=digits.test_y[:50],
-    )
-
-
-@pytest.fixture(autouse=True)
-def clean(images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Accelerate remembers its first settings for the life of a process; the command line loads the small data set too; and
-    a probe, which takes longer than the run, has tests of its own."""
-    monkeypatch.setattr(writing, "probe", lambda config: {})
-    AcceleratorState._reset_state(True)
-    GradientState._reset_state()
-    load = cifar10.load
-    monkeypatch.setattr(
-        cifar10,
-        "load",
-        lambda data="hub", **more: images if data == "digits" else load(data, **more),
-    )
-    monkeypatch.chdir(tmp_path)
 
 
 def tiny(out: Path | str, **settings: Any) -> Config:

@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import tyro
-from accelerate.state import AcceleratorState, GradientState
 from PIL import Image
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from labml_ws.experiment import checkpoint, cifar10, writing
+from labml_ws.experiment import checkpoint, cifar10
 from labml_ws.experiment import train as training
 from labml_ws.experiment.__main__ import main
 from labml_ws.experiment.cifar10 import Images
@@ -36,32 +34,9 @@ from labml_ws.experiment.train import train
 from labml_ws.experiment.writing import Record
 
 
-@pytest.fixture(scope="module")
-def images() -> Images:
-    digits = cifar10.load("digits")
-    return replace(
-        digits,
-        train_x=digits.train_x[:96],
-        train_y=digits.train_y[:96],
-        test_x=digits.test_x[:50],
-        test_y=digits.test_y[:50],
-    )
-
-
 @pytest.fixture(autouse=True)
-def clean(images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No probes, the small data set on the command line, a folder of its own."""
-    monkeypatch.setattr(writing, "probe", lambda config: {})
-    AcceleratorState._reset_state(True)
-    GradientState._reset_state()
-    load = cifar10.load
-    monkeypatch.setattr(
-        cifar10,
-        "load",
-        lambda data="hub", **more: images if data == "digits" else load(data, **more),
-    )
+def clean(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.chdir(tmp_path)
 
 
 def tiny(out: Path | str = "run", **settings: Any) -> Config:

@@ -2,10 +2,11 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.site.browser import FOUND, QUERY
 from tests.site.index import find
@@ -15,16 +16,22 @@ PATIENCE = 60_000  # milliseconds
 pytestmark = pytest.mark.browser
 
 
-@pytest.mark.parametrize("origin", ["http", "file"])
-def test_the_search_finds_a_function_by_its_name(
-    browser: Browser, site: Path, address: str, origin: str
-) -> None:
-    base = address if origin == "http" else site.as_uri()
+@pytest.fixture(params=["http", "file"])
+def tab(
+    request: pytest.FixtureRequest, browser: Browser, site: Path, address: str
+) -> Iterator[Page]:
+    """The first page, with the search open."""
+    base = address if request.param == "http" else site.as_uri()
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     context.set_default_timeout(PATIENCE)
     tab = context.new_page()
     tab.goto(f"{base}/index.html")
     tab.locator("body").press("/")
+    yield tab
+    context.close()
+
+
+def test_the_search_finds_a_function_by_its_name(tab: Page, site: Path) -> None:
     tab.keyboard.type("weight_standardization", delay=10)
     # The list is drawn anew after each letter, so it is asked for what it must hold, never walked through.
     result = (
@@ -34,7 +41,6 @@ def test_the_search_finds_a_function_by_its_name(
     result.click()
     tab.wait_for_url("**/annotated/standardization.html*")
     assert "weight_standardization" in (tab.locator("article").text_content() or "")
-    context.close()
 
 
 WANTED = {
@@ -69,16 +75,7 @@ SOMEWHERE = {
 }
 
 
-@pytest.mark.parametrize("origin", ["http", "file"])
-def test_a_name_or_a_symbol_leads_to_its_section(
-    browser: Browser, site: Path, address: str, origin: str
-) -> None:
-    base = address if origin == "http" else site.as_uri()
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    context.set_default_timeout(PATIENCE)
-    tab = context.new_page()
-    tab.goto(f"{base}/index.html")
-    tab.locator("body").press("/")
+def test_a_name_or_a_symbol_leads_to_its_section(tab: Page, site: Path) -> None:
     # Zensical has an order of its own and shows ten sections at a time.
     material = find(site)[0].name == "search_index.json"
     for query, (page, anchor) in {**WANTED, **(SOMEWHERE if material else {})}.items():
@@ -98,7 +95,6 @@ def test_a_name_or_a_symbol_leads_to_its_section(
             expect(links.nth(1)).to_have_attribute(
                 "href", re.compile(f"{where}#{anchor}$"), timeout=PATIENCE
             )
-    context.close()
 
 
 # A word that is never the last before a comma or a period: where one is, something that stands there on the page is missing.
