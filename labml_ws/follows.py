@@ -98,8 +98,9 @@ class Graph:
         except Exception as error:
             raise ValueError(
                 "torch.export cannot trace the model with this example, so what follows each "
-                f"convolution is not known: {_first_line(error)}; leave out the example, and name "
-                "the convolutions that a normalization follows in only"
+                f"convolution is not known: {_first_line(error)}; see that model(example) runs "
+                "by itself, or leave out the example, and name the convolutions that a "
+                "normalization follows in only"
             ) from error
         finally:
             for module, mode in modes.items():

@@ -1,7 +1,6 @@
 """What all tests of the trainer share."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from accelerate.state import AcceleratorState, GradientState
 
 from labml_ws.experiment import cifar10, tracking, writing
 from labml_ws.experiment.cifar10 import Images
+from tests.experiment import interrupted
 
 
 @pytest.fixture(autouse=True)
@@ -32,14 +32,7 @@ def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def images() -> Images:
     """Few enough for a second."""
-    digits = cifar10.load("digits")
-    return replace(
-        digits,
-        train_x=digits.train_x[:96],
-        train_y=digits.train_y[:96],
-        test_x=digits.test_x[:50],
-        test_y=digits.test_y[:50],
-    )
+    return interrupted.images(96, 50)
 
 
 @pytest.fixture

@@ -70,14 +70,15 @@ def tiny(kind: str, **settings: Any) -> Config:
 
 
 @cache
-def images() -> cifar10.Images:
+def images(train: int = 48, test: int = 20) -> cifar10.Images:
+    """The first of the digits."""
     digits = cifar10.load("digits")
     return replace(
         digits,
-        train_x=digits.train_x[:48],
-        train_y=digits.train_y[:48],
-        test_x=digits.test_x[:20],
-        test_y=digits.test_y[:20],
+        train_x=digits.train_x[:train],
+        train_y=digits.train_y[:train],
+        test_x=digits.test_x[:test],
+        test_y=digits.test_y[:test],
     )
 
 

@@ -22,6 +22,7 @@ from labml_ws.experiment.config import Config, build
 from labml_ws.experiment.processes import share_statistics
 from labml_ws.experiment.train import Training, train
 from labml_ws.once import standardize_once
+from tests.experiment import interrupted
 from tests.experiment.interrupted import code, warm
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -54,15 +55,7 @@ def config(kind: str, **settings: Any) -> Config:
 
 # Five batches of 8, and 19 test images, which two or four can't share equally.
 def images() -> cifar10.Images:
-    digits = cifar10.load("digits")
-    return replace(
-        digits,
-        train_x=digits.train_x[:40],
-        train_y=digits.train_y[:40],
-        test_x=digits.test_x[:19],
-        test_y=digits.test_y[:19],
-        flip=True,
-    )
+    return replace(interrupted.images(40, 19), flip=True)
 
 
 def again() -> None:

@@ -120,7 +120,7 @@ _read: dict[Path, tuple[int, Source]] = {}
 class Output:
     """
     What a cell or a demo showed: its media type, its text (`base64` for a bitmap), and `alt`, which stands for it where only text can stand. `wide` is one that
-    deserves both columns.
+    takes all of its column, below the code.
     """
 
     mime: str

@@ -32,7 +32,7 @@ def read_notebook(path: Path, root: Path | None = None) -> Document:
     and jupytext writes both on the cell's first line:
 
     * `# %% alt="Two histograms, …"`: what a figure shows, for those who can't see it. A figure without it fails the build.
-    * `# %% tags=["wide"]`: the output deserves both columns. `tags=["draws"]`: the code only draws, and is closed until somebody asks.
+    * `# %% tags=["wide"]`: the output takes all of its column. `tags=["draws"]`: the code only draws, and is closed until somebody asks.
 
     Markdown that a cell shows is prose with numbers in it that were computed, and goes on where the cell's own prose ends.
 
