@@ -215,14 +215,20 @@ plt.show()
 #
 # The same shares in the recorded runs with WS and GroupNorm, in numbers; they are drawn [at the top](#gradients).
 
+
 # %%
+def few(number):
+    """Two digits, or all that stand before the point."""
+    return f"{number:.0f}" if number >= 10 else f"{number:.2g}"
+
+
 for when in snapshots:
     for step in ("centering", "scaling"):
         share = measured("ws-gn", f"{step}_share", when)
         by_chance = share / random_share
         print(
             f"{step:9} {when:10} {share.min():6.2%} to {share.max():5.1%}, median {np.median(share):5.1%}; "
-            f"{by_chance.min():.2g} to {by_chance.max():.2g} times chance"
+            f"{few(by_chance.min())} to {few(by_chance.max())} times chance"
         )
 
 # %% [markdown]

@@ -408,6 +408,6 @@ intervals.verdicts("With WS it is smaller, at equal loss", claims, ratios=True)
 #   two steps, centering alone confirms the curvature; for the rest, and for scaling alone, three seeds say nothing.
 # * **With BatchNorm** no measure confirms it, and the loss range contradicts it, if only just: of sixteen such intervals one may well have missed. And yet the network with WS is [the better one](recorded_run.md#verdicts): so WS must do something else there. From the hundredth step on BatchNorm alone
 #   has, on average, a smaller beta and a smaller relative curvature than WS with GroupNorm.
-# * **With BCN** it is not measured. WS with running estimates is rougher than BCN with the statistics of its batch, in every measure and seed; how much of that comes from the estimates, these runs don't say.
+# * **With BCN** what WS does alone is not measured. WS with running estimates is rougher than BCN with the statistics of its batch, in every measure and seed; how much of that comes from the estimates, these runs don't say.
 # * A Lipschitz constant is a maximum over all points. These are a few points on the path of one small network without skip connections, trained for four epochs at one learning rate. That the smoother network
 #   is the better one with GroupNorm does not say that it is better *because* it is smoother.

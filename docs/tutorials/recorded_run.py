@@ -274,7 +274,7 @@ table(
 )
 
 # %% [markdown]
-# Which variance, and where $\epsilon$ sits, makes no difference that three seeds could show; what they leave room for is [below](#verdicts). The other two were asked at this rate alone. With nothing to normalize behind it, WS diverged within 50 steps, in all three runs, where the plain network without normalization learned. With its classifier standardized, too, the network ended tens of points lower, still rising. [What to do instead](../annotated/layers.md).
+# Which variance, and where $\epsilon$ sits, makes no difference that three seeds could show; what they leave room for is [below](#verdicts). The other two were asked at this rate alone. With no normalization behind it, WS diverged within 50 steps, in all three runs, where the plain network without normalization learned. With its classifier standardized, too, the network ended tens of points lower, still rising. [What to do instead](../annotated/layers.md).
 #
 # ## Batches
 #

@@ -82,7 +82,7 @@ display(
             f"**With WS, GroupNorm has hardly any** ({at_the_end('ws-gn', 'dead')}), and its channels are closer to BatchNorm's statistics: by {closer.mean:.2f} [{closer.low:.2f}, {closer.high:.2f}], n = {closer.n}.",
             f"**They are unlikely to explain the accuracy**: with {mean(map(nearly, by_drive[1])):.1f} % of its channels nearly dead on purpose (GN: {at_the_end('gn', 'nearly_dead')}) BatchNorm changes by {cost} points; GN is at {behind}.",
         ],
-        "that a dead channel stays dead: [some come back](#for-good). And at chance, in the small networks below that have yet to learn, it says little about training.",
+        "that a dead channel stays dead: [some come back](#for-good). Most of the small networks below are still at chance, so they say little about training.",
     )
 )
 figure, (above, below) = plt.subplots(2, 1, figsize=(4.8, 6), sharex=True)
@@ -177,7 +177,7 @@ for name in METHODS:
     )
 
 # %% [markdown]
-# After one epoch half of the networks without WS or a batch norm are still guessing: with ten digits, that is right in 10 % of the cases. So what this shows is about channels that die
+# After one epoch six of the nine networks without WS or a batch norm are still guessing: with ten digits, that is right in 10 % of the cases. So what this shows is about channels that die
 # at the very start, in networks that have yet to get off the ground.
 #
 # ## For good?
@@ -215,8 +215,8 @@ for name in ("none", "ln", "gn"):
     print(f"    and {accuracy(later)} % of the test images are told right")
 
 # %% [markdown]
-# *For good* is true of some, then, and not of a method: nearly all come back with GroupNorm, hardly any with LayerNorm, which is GroupNorm with a single group. They come back in the one network of the three that has begun to learn;
-# the other two are still guessing. Which of these is the cause, one network each can't say.
+# *For good* is true of some, then, and not of a method: nearly all come back with GroupNorm, more than half without a norm, hardly any with LayerNorm, which is GroupNorm with a single group. The network with GroupNorm
+# has begun to learn, the one without a norm hardly, the one with LayerNorm not. What comes of what, one network each can't say.
 
 # %% [markdown]
 # ## How far from BatchNorm?
