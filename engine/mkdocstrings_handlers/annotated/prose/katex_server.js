@@ -20,7 +20,7 @@ require("readline").createInterface({ input: process.stdin }).on("line", (line) 
     // What is to be seen is not for a search index: the MathML beside it has each sign once. That the element has a name of
     // its own lets the index tell where it ends.
     const shown = html
-      .replace('<span class="katex-html"', '<katex-shown data-search-exclude><span class="katex-html"')
+      .replace('<span class="katex-html"', '<katex-shown data-search-exclude="true"><span class="katex-html"')
       .replace(/<\/span>$/, "</katex-shown></span>");
     answer = { html: display ? html : shown };
   } catch (error) {
