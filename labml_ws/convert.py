@@ -348,7 +348,7 @@ def check_state_dict(model: nn.Module, state_dict: Mapping[str, Any]) -> list[st
 if __name__ == "__main__":
     # ## See it work
     #
-    # A small network. A normalization follows the first convolution and none the second, which is the classifier.
+    # A small network. A normalization follows the first two convolutions and none the third, which is the classifier.
     torch.manual_seed(0)
     model = nn.Sequential(
         *(nn.Conv2d(3, 8, 3), nn.MaxPool2d(2), nn.BatchNorm2d(8), nn.ReLU()),
