@@ -150,8 +150,7 @@ plt.show()
 
 # %% tags=["wide"]
 order = ["gn", "scale-gn", "center-gn", "ws-gn", "ln", "bn", "ws-bn", "bcn", "ws-bcn"]
-looks = {net: plots.look(net)["label"] for net in order if net not in nets}
-looks |= {net: look["label"] for net, look in nets.items()}
+looks = {net: plots.look(net)["label"] for net in order}
 looks |= {"scale-gn": "GN, scaling only", "center-gn": "GN, centering only"}
 table = [
     [

@@ -65,7 +65,7 @@ display(
     plots.InShort(
         [
             f"**Training makes every layer's filters longer**, {min(longer):.1f} to {max(longer):.1f} times in the mean of a layer, and pushes some off center, by up to {off.max():.2f} of their width.",
-            f"**WS takes both away**: as the convolution sees them, all have a mean of at most {mean_left:.1e} and a width between {widths.min():.4f} and {widths.max():.4f}.",
+            f"**WS takes both away**: as the convolution sees them, all have a mean of about {mean_left:.1e} at most and a width between {widths.min():.4f} and {widths.max():.4f}.",
             f"**What is left is a direction.** Training turned the filters by {min(angles):.0f} to {max(angles):.0f} degrees, a layer's mean; two random ones are 90 apart.",
         ],
         "what training would have done without WS. It is one network, trained once, with Adam.",

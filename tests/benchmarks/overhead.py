@@ -1,9 +1,9 @@
 """What the trainer costs over a bare loop: `python -m tests.benchmarks.overhead`.
 
 Both train the same network on the same images, in turn, some steps each. What the trainer adds to a step (the loader, the
-progress bar, the sums for the epoch's row, a line of the metrics) does not depend on how wide the network is, and is small
-beside the noise of a wide one's steps: so it is measured in milliseconds with a narrow one, and then compared to a step of
-the wider one. What comes after an epoch, weights, checkpoint, validation, is not in it. The bare loop has none of these.
+progress bar, the sums for the epoch's row, a line of the metrics) looks at no weight, and is small beside the noise of a wide
+network's steps: so it is measured in milliseconds with a narrow one, and then compared to a step of the wider one, which
+takes for granted that both get the same on top. What comes after an epoch, weights, checkpoint, validation, is not in it. The bare loop has none of these.
 """
 
 import argparse

@@ -136,7 +136,13 @@ def test_names_are_moved_apart_and_keep_their_order() -> None:
 
 def test_standardized_methods_are_solid_lines_in_the_color_of_their_normalization() -> None:
     assert plots.look("ws-gn")["color"] == plots.look("gn")["color"]
-    assert plots.look("ws-gn")["linestyle"] == "-" != plots.look("gn")["linestyle"]
+    looks = [plots.look(net) for net in ("gn", "scale-gn", "center-gn", "ws-gn")]
+    assert (
+        len({str(look["linestyle"]) for look in looks})
+        == len({look["label"] for look in looks})
+        == 4
+    )
+    assert looks[-1]["linestyle"] == "-"
     with pytest.raises(ValueError, match="expected one of bn, gn"):
         plots.look("group")
 

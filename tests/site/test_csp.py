@@ -58,7 +58,6 @@ def test_search_palette_and_copy_work_under_the_policy(tab: Page, address: str) 
     tab.keyboard.type("weight", delay=10)
     expect(tab.locator(FOUND).first).to_be_visible(timeout=60_000)
     tab.keyboard.press("Escape")
-    # (Zensical's script is loaded otherwise, and has a button of its own.)
     tab.goto(f"{address}/use.html")
     copy = tab.locator("pre [data-clipboard-target], pre [data-md-type=copy]").first
     expect(copy).to_be_attached(timeout=60_000)

@@ -34,10 +34,6 @@ def opened(browser: Browser, address: str):
 
 def test_pointing_at_a_term_shows_its_definition_and_moves_nothing(opened) -> None:
     tab = opened()
-    # With scrolling the theme changes the words of its header, which may be a pixel.
-    tab.wait_for_function("!document.getElementById('late')")
-    tab.locator(TERM).scroll_into_view_if_needed()
-    tab.wait_for_timeout(500)
     before = tab.evaluate("document.documentElement.scrollHeight")
     tab.locator(TERM).hover()
     note = tab.locator("#note")
